@@ -1,0 +1,290 @@
+"""The schema's one declaration. Migrations make it; a test proves both equal (tests/migrations).
+
+Conventions: `account_id` leads every key (rules.md Ledger 4), money is `numeric(38,12)` dollars, times are instants.
+What must never change is guarded by the database itself: see `APPEND_ONLY`. The tables every event writes have no foreign
+keys (they cost a fifth of the intake): the posting statement itself reaches an account through its `balances` row.
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    DDL,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    Sequence,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    event,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    }
+)
+
+Dollars = Numeric(38, 12)
+Instant = DateTime(timezone=True)
+NOW = func.now()
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("email", Text),
+    Column("address", Text),
+    Column("time_zone", Text, nullable=False, server_default="UTC"),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    CheckConstraint("id ~ '^acct_[A-Za-z0-9_-]{1,59}$'", name="id"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), comment="null for gateway and admin keys"),
+    Column("scope", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True, comment="SHA-256 of the key; the key itself is not kept"),
+    Column("hint", Text, nullable=False, comment="its last four characters"),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    Column("expires_at", Instant),
+    Column("revoked_at", Instant),
+    CheckConstraint("scope IN ('gateway', 'customer', 'admin')", name="scope"),
+    CheckConstraint("(scope = 'customer') = (account_id IS NOT NULL)", name="account"),
+    Index(None, "account_id"),
+)
+
+# One row an account: the account's lock, and what is true of it now.
+balances = Table(
+    "balances",
+    metadata,
+    Column("account_id", ForeignKey("accounts.id"), primary_key=True),
+    Column("posted", Dollars, nullable=False, server_default="0", comment="the wallet: sum of its postings"),
+    Column("transactions", BigInteger, nullable=False, server_default="0", comment="how many; the last one's seq"),
+    Column("open_from", Instant, comment="end of the last closed period; null while none is closed"),
+)
+
+# A posting moves an amount from a source to a destination of one account's book; a transaction is the postings that
+# share a number. Two legs in one row: it sums to zero by construction.
+transaction_numbers = Sequence("transaction_numbers", metadata=metadata)
+
+postings = Table(
+    "postings",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("transaction", BigInteger, primary_key=True, autoincrement=False),
+    Column("line", SmallInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False, comment="1, 2, 3 … of the account's transactions, without gaps"),
+    Column("kind", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("destination", Text, nullable=False),
+    Column("amount", Dollars, nullable=False),
+    Column("balance", Dollars, nullable=False, comment="the wallet after the transaction"),
+    Column("effective_at", Instant, nullable=False, comment="decides the period; for usage the quarter hour billed in"),
+    Column("posted_at", Instant, nullable=False, server_default=NOW),
+    Column("reference", Text),
+    Column("reason", Text),
+    Column("actor", Text, comment="id of the key that asked for it"),
+    CheckConstraint("kind IN ('usage', 'top_up', 'adjustment', 'rounding')", name="kind"),
+    CheckConstraint("source IN ('wallet', 'revenue', 'cash', 'adjustments', 'rounding')", name="source"),
+    CheckConstraint("destination IN ('wallet', 'revenue', 'cash', 'adjustments', 'rounding')", name="destination"),
+    CheckConstraint("source <> destination", name="two_legs"),
+    CheckConstraint("amount >= 0 AND amount < 'Infinity'", name="amount"),
+    # What is not usage is rare; statements read it by period.
+    Index(
+        "postings_not_usage_idx",
+        "account_id",
+        "effective_at",
+        postgresql_where=text("kind <> 'usage'"),
+    ),
+)
+
+# One dimension of one model at one multiplier, from one dated entry of the book: the factors of a charge, kept for ever.
+prices = Table(
+    "prices",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True, comment="of all that follows"),
+    Column("model", Text, nullable=False),
+    Column("dimension", Text, nullable=False),
+    Column("variant", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("unit_size", BigInteger, nullable=False, comment="how much of the quantity one unit is"),
+    Column("official", Numeric, comment="dollars a unit on the official list; null: unpriced"),
+    Column("multiplier", Numeric, nullable=False),
+    Column("entry", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("book", Text, nullable=False, comment="digest of the price book"),
+)
+
+# An event's identity and what it cost, kept for ever (rules.md Usage 1).
+charges = Table(
+    "charges",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False, comment="of the event's content: tells a duplicate from a conflict"),
+    Column("time", Instant, nullable=False),
+    Column("transaction", BigInteger, nullable=False),
+    Column("position", Integer, nullable=False, comment="place within the transaction"),
+    Column("price_ids", ARRAY(Integer), nullable=False),
+    Column("quantities", ARRAY(BigInteger), nullable=False, comment="one for each price"),
+    Column("amount", Dollars, nullable=False),
+    Column("review", Text, comment="why it is not billed yet and waits to be looked at; null: billed"),
+    Index("charges_review_idx", "account_id", "time", postgresql_where=text("review IS NOT NULL")),
+)
+
+# The event as it came, without texts and secrets; interesting for a while. Partitioned by month of arrival.
+events = Table(
+    "events",
+    metadata,
+    Column("account_id", Text, nullable=False),
+    Column("time", Instant, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("received_at", Instant, nullable=False, server_default=NOW),
+    Column("key_id", Text),
+    Column("body", JSONB, nullable=False),
+    Index(None, "account_id", "time"),
+    postgresql_partition_by="RANGE (received_at)",
+)
+
+# Sums by quarter hour, kept in the posting transaction. `slot` is when it was used, `billed` the quarter hour whose
+# period bills it: the same, or the start of the open period when the event came late.
+usage_rollups = Table(
+    "usage_rollups",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("billed", Instant, primary_key=True),
+    Column("slot", Instant, primary_key=True),
+    Column("price_id", Integer, primary_key=True, autoincrement=False),
+    Column("key_id", Text, primary_key=True, comment="empty when the event named the account only"),
+    Column("upstream", Text, primary_key=True, comment="empty when not named"),
+    Column("events", BigInteger, nullable=False, comment="events with a line at this price"),
+    Column("requests", BigInteger, nullable=False, comment="events whose first line this is: each event counts once"),
+    Column("quantity", BigInteger, nullable=False),
+    Column("amount", Dollars, nullable=False),
+    Column("first_time", Instant, nullable=False),
+    Column("last_time", Instant, nullable=False),
+    Column("evidence", LargeBinary, nullable=False, comment="hash chain over the events' digests, docs/evidence.md"),
+)
+
+invoices = Table(
+    "invoices",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False),
+    Column("period_start", Instant, nullable=False),
+    Column("period_end", Instant, nullable=False),
+    Column("time_zone", Text, nullable=False),
+    Column("series", Text, nullable=False, comment="prefix and year: numbers have no gaps within it"),
+    Column("sequence", Integer, nullable=False),
+    Column("number", Text, nullable=False, unique=True),
+    Column("currency", Text, nullable=False, server_default="USD"),
+    Column("issuer", JSONB, nullable=False, comment="as it was when the invoice was made"),
+    Column("customer", JSONB, nullable=False, comment="as it was when the invoice was made"),
+    Column("statement", JSONB, nullable=False),
+    Column("amount_exact", Dollars, nullable=False, comment="sum of the lines before rounding"),
+    Column("subtotal", Dollars, nullable=False),
+    Column("tax", Dollars, nullable=False),
+    Column("total", Dollars, nullable=False),
+    Column("residue", Dollars, nullable=False, comment="subtotal - amount_exact, posted to rounding"),
+    Column("transaction", BigInteger, comment="the residue's; null when there is none"),
+    Column("finalized_at", Instant, nullable=False, server_default=NOW),
+    UniqueConstraint("account_id", "period_start"),
+    UniqueConstraint("series", "sequence"),
+    CheckConstraint("period_start < period_end", name="period"),
+    CheckConstraint("residue = subtotal - amount_exact AND total = subtotal + tax", name="sums"),
+    Index(None, "period_end"),
+)
+
+invoice_lines = Table(
+    "invoice_lines",
+    metadata,
+    Column("account_id", ForeignKey("accounts.id"), primary_key=True),
+    Column("invoice_id", ForeignKey("invoices.id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("model", Text, nullable=False),
+    Column("dimension", Text, nullable=False),
+    Column("variant", Text, nullable=False),
+    Column("quantity", BigInteger, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("unit_size", BigInteger, nullable=False),
+    Column("official_unit_price", Numeric, nullable=False),
+    Column("multiplier", Numeric, nullable=False),
+    Column("entry", Text, nullable=False),
+    Column("price_ids", ARRAY(Integer), nullable=False),
+    Column("amount_exact", Dollars, nullable=False),
+    Column("amount", Dollars, nullable=False),
+    Column("events", BigInteger, nullable=False),
+    Column("first_event_at", Instant, nullable=False),
+    Column("last_event_at", Instant, nullable=False),
+    Column("evidence", LargeBinary, nullable=False),
+)
+
+# The next number of each series; its row is the lock that keeps the series without gaps.
+invoice_series = Table(
+    "invoice_series",
+    metadata,
+    Column("series", Text, primary_key=True),
+    Column("last_sequence", Integer, nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("actor", Text, primary_key=True, comment="id of the key that asked"),
+    Column("key", Text, primary_key=True),
+    Column("request", LargeBinary, nullable=False, comment="digest of method, path and body"),
+    Column("status", SmallInteger, nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    Index(None, "created_at"),
+)
+
+REFUSE_CHANGE = """
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION '% is append-only: % refused', TG_TABLE_NAME, TG_OP
+    USING ERRCODE = 'integrity_constraint_violation', HINT = 'Reverse it with a new row that names the old one.';
+END $$
+"""
+
+APPEND_ONLY = ("postings", "prices", "charges", "invoices", "invoice_lines")
+
+
+def append_only_trigger(table: str) -> str:
+    """DDL: the database itself refuses UPDATE, DELETE and TRUNCATE of the table (rules.md Ledger 1, Invoices 6)."""
+    return (
+        f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+    )
+
+
+# Rows land here only when the month's own partition is missing: /readyz and billing verify raise the alarm.
+EVENTS_DEFAULT = "CREATE TABLE events_default PARTITION OF events DEFAULT"
+
+event.listen(metadata, "before_create", DDL(REFUSE_CHANGE.replace("%", "%%")))
+event.listen(events, "after_create", DDL(EVENTS_DEFAULT))
+for _table in APPEND_ONLY:
+    event.listen(metadata.tables[_table], "after_create", DDL(append_only_trigger(_table)))

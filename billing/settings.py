@@ -1,0 +1,81 @@
+"""Settings, read once from the environment (`BILLING_…`).
+
+Every field below is a setting: `database_url` is `BILLING_DATABASE_URL`. docs/operations.md lists them all,
+and a test fails when one is missing there.
+"""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+PREFIX = "BILLING_"
+
+
+class SettingsError(Exception):
+    """A setting is unknown or its value is not acceptable; the sentence names it."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator can choose; see docs/operations.md for the meaning of each."""
+
+    database_url: str | None = None
+    data_dir: Path = Path("data")
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    admin_key: Annotated[str, Meta(min_length=16, max_length=200)] | None = None
+
+    pool_size_max: Annotated[int, Meta(ge=2, le=200)] = 8
+    pool_wait_seconds_max: Annotated[float, Meta(gt=0, le=60)] = 5.0
+    statement_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 30_000
+    lock_timeout_ms: Annotated[int, Meta(ge=100, le=600_000)] = 10_000
+
+    body_bytes_max: Annotated[int, Meta(ge=1024, le=1 << 30)] = 16 << 20
+    batch_events_max: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
+    event_ahead_seconds_max: Annotated[int, Meta(ge=0, le=31 * 86400)] = 3600
+    idempotency_hours: Annotated[int, Meta(ge=24, le=24 * 366)] = 72
+
+    multiplier: Annotated[str, Meta(pattern=r"^\d{1,2}(\.\d{1,12})?$")] = "0.5"
+    published_prices: bool = True
+    price_file: Path | None = None
+
+    issuer_name: Annotated[str, Meta(min_length=1, max_length=200)] = "OpenAI Relay"
+    issuer_address: Annotated[str, Meta(max_length=1000)] = ""
+    invoice_prefix: Annotated[str, Meta(pattern=r"^[A-Z0-9]{1,12}$")] = "INV"
+
+    log_level: Annotated[str, Meta(pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+
+
+def environment_name(field: str) -> str:
+    """The variable a field is read from: `data_dir` -> `BILLING_DATA_DIR`."""
+    return PREFIX + field.upper()
+
+
+def load(environment: Mapping[str, str]) -> Settings:
+    """Read the settings; an empty value counts as not set.
+
+    Raises SettingsError for an unknown `BILLING_…` name (a typo must not be a silent default) or a bad value.
+    """
+    fields = {environment_name(field): field for field in Settings.__struct_fields__}
+    given = {name: value for name, value in environment.items() if name.startswith(PREFIX) and value != ""}
+    for name in given:
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1)
+            hint = f" Did you mean {near[0]}?" if near else " docs/operations.md lists them all."
+            raise SettingsError(f"There is no setting {name}.{hint}")
+    for name, value in given.items():
+        _check(name, fields[name], value)
+    return msgspec.convert({fields[name]: value for name, value in given.items()}, Settings, strict=False)
+
+
+def _check(name: str, field: str, value: str) -> None:
+    try:
+        msgspec.convert({field: value}, Settings, strict=False)
+    except msgspec.ValidationError as fault:
+        reason = str(fault).split(" - at ")[0]
+        shown = "(not shown)" if field in ("admin_key", "database_url") else repr(value)
+        raise SettingsError(f"{name} is {shown}: {reason}.") from None
