@@ -23,11 +23,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NoReturn
 
 POLL_SECONDS = 0.1
 LEFTOVER_SECONDS_MAX = 60
 LOG_BYTES_MAX = 8 * 1024 * 1024
-# Fast shutdown rolls open transactions back; immediate and kill leave the rest to recovery. No row is lost by any of them.
+# Fast shutdown rolls open transactions back; the other two leave the rest to recovery. None loses a committed row.
 STOP_STEPS = ((signal.SIGINT, 60), (signal.SIGQUIT, 10), (signal.SIGKILL, 5))
 
 
@@ -213,7 +214,7 @@ def say(sentence: str) -> None:
     print(f"keeper: {sentence}", file=sys.stderr, flush=True)  # noqa: T201  standard error is the log
 
 
-def give_up(sentence: str) -> None:
+def give_up(sentence: str) -> NoReturn:
     say(sentence)
     sys.exit(1)
 
