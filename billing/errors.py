@@ -29,7 +29,7 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Problem(Exception):
-    """A refusal. `code` is stable for programs; `detail` is a sentence for people and never repeats secrets or texts."""
+    """A refusal. `code` is for programs and stable; `detail` is a sentence for people, without secrets or texts."""
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"

@@ -1,8 +1,8 @@
 """The schema's one declaration. Migrations make it; a test proves both equal (tests/migrations).
 
 Conventions: `account_id` leads every key (rules.md Ledger 4), money is `numeric(38,12)` dollars, times are instants.
-What must never change is guarded by the database itself: see `APPEND_ONLY`. The tables every event writes have no foreign
-keys (they cost a fifth of the intake): the posting statement itself reaches an account through its `balances` row.
+What must never change is guarded by the database itself: see `APPEND_ONLY`. The tables that every event writes have no
+foreign keys (they cost a fifth of the intake): the posting statement reaches an account through its `balances` row.
 """
 
 from sqlalchemy import (
@@ -118,7 +118,7 @@ postings = Table(
     ),
 )
 
-# One dimension of one model at one multiplier, from one dated entry of the book: the factors of a charge, kept for ever.
+# One dimension of one model at one multiplier, from one dated entry of the book: the factors of charges, for ever.
 prices = Table(
     "prices",
     metadata,
