@@ -1,0 +1,169 @@
+"""API keys: 256 random bits, shown once, kept only as a SHA-256 hash.
+
+A plain hash is enough, and lets a gateway name a key by its hash: nobody guesses 256 random bits, so there is nothing
+a slow or keyed hash would protect (docs/decisions/0010-api-keys.md).
+"""
+
+import hashlib
+import secrets
+import zlib
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from billing import ids
+from billing.db.pool import Connection
+from billing.errors import NotFound, Unauthorized
+
+PREFIX = "idr_"
+SECRET_CHARACTERS = 43  # 62 ** 43 > 2 ** 256
+CHECKSUM_CHARACTERS = 6  # 62 ** 6 > 2 ** 32
+BOOTSTRAP_ID = "key_bootstrap"
+
+Scope = Literal["gateway", "customer", "admin"]
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who is asking: the key, what it may do, and for a customer's key the one account it may see."""
+
+    key_id: str
+    scope: Scope
+    account_id: str | None = None
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as it may be shown: everything but the secret. `hint` is its last four characters."""
+
+    id: str
+    account: str | None
+    scope: Scope
+    name: str
+    hint: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+def new_secret() -> str:
+    """`idr_`, 43 random characters, and 6 that check them, so that a mistyped or cut key can be told from a wrong one."""
+    body = "".join(secrets.choice(ids.BASE62) for _ in range(SECRET_CHARACTERS))
+    return PREFIX + body + _checksum(body)
+
+
+def is_intact(secret: str) -> bool:
+    """Whether the checksum fits, i.e. the key was copied whole."""
+    body = secret.removeprefix(PREFIX)[:-CHECKSUM_CHARACTERS]
+    return secret == PREFIX + body + _checksum(body)
+
+
+def hash_of(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _checksum(body: str) -> str:
+    return ids.base62(zlib.crc32(body.encode()), CHECKSUM_CHARACTERS)
+
+
+async def authenticate(conn: Connection, token: str) -> Principal:
+    """Who holds this bearer token, looked up now, so that a revoked key stops working at once.
+
+    Raises Unauthorized, with what is wrong as far as it can be said without helping a guesser.
+    """
+    found = await (
+        await conn.execute(
+            """
+            SELECT id, scope, account_id, revoked_at IS NOT NULL AS revoked, expires_at <= now() AS expired
+            FROM api_keys WHERE hash = %s
+            """,
+            [hash_of(token)],
+        )
+    ).fetchone()
+    if found is None:
+        raise Unauthorized("unknown_key", _unknown(token))
+    if found["revoked"]:
+        raise Unauthorized("revoked_key", "This API key has been revoked.")
+    if found["expired"]:
+        raise Unauthorized("expired_key", "This API key has expired.")
+    return Principal(found["id"], found["scope"], found["account_id"])
+
+
+def _unknown(token: str) -> str:
+    if token.startswith(PREFIX) and not is_intact(token):
+        return "This API key is not whole: it was cut or mistyped when it was copied."
+    return "This API key is not known here."
+
+
+async def create(
+    conn: Connection, *, scope: Scope, name: str, account_id: str | None = None, expires_at: datetime | None = None
+) -> tuple[Key, str]:
+    """Make a key; the secret returned beside it is never to be had again. Raises NotFound for an unknown account."""
+    secret = new_secret()
+    row = await (
+        await conn.execute(
+            """
+            INSERT INTO api_keys (id, account_id, scope, name, hash, hint, expires_at)
+            SELECT %(id)s, %(account)s, %(scope)s, %(name)s, %(hash)s, %(hint)s, %(expires_at)s
+            WHERE %(account)s::text IS NULL OR EXISTS (SELECT FROM accounts WHERE id = %(account)s)
+            RETURNING *
+            """,
+            {
+                "id": ids.new("key"),
+                "account": account_id,
+                "scope": scope,
+                "name": name,
+                "hash": hash_of(secret),
+                "hint": secret[-4:],
+                "expires_at": expires_at,
+            },
+        )
+    ).fetchone()
+    if row is None:
+        raise NotFound("unknown_account", f"There is no account {account_id}.")
+    return _key(row), secret
+
+
+async def listed(conn: Connection, account_id: str | None) -> list[Key]:
+    """The keys of one account, or with None those of gateways and admins; newest first."""
+    cursor = await conn.execute(
+        "SELECT * FROM api_keys WHERE account_id IS NOT DISTINCT FROM %s ORDER BY created_at DESC, id", [account_id]
+    )
+    return [_key(row) for row in await cursor.fetchall()]
+
+
+async def revoke(conn: Connection, key_id: str) -> Key:
+    """Revoke a key from this moment on; doing it again changes nothing. Raises NotFound."""
+    row = await (
+        await conn.execute(
+            "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s RETURNING *", [key_id]
+        )
+    ).fetchone()
+    if row is None:
+        raise NotFound("unknown_key", f"There is no key {key_id}.")
+    return _key(row)
+
+
+async def bootstrap(conn: Connection, given: str | None) -> str | None:
+    """See to it that somebody can administer a new installation.
+
+    With BILLING_ADMIN_KEY that key is the bootstrap admin key, and whatever it was before no longer is. Without it a
+    key is made when there is no admin key yet, and returned so that it can be shown this once; otherwise None.
+    """
+    if given is None:
+        found = await (await conn.execute("SELECT FROM api_keys WHERE scope = 'admin' LIMIT 1")).fetchone()
+        if found is not None:
+            return None
+    secret = given or new_secret()
+    await conn.execute(
+        """
+        INSERT INTO api_keys (id, scope, name, hash, hint) VALUES (%(id)s, 'admin', 'bootstrap', %(hash)s, %(hint)s)
+        ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, hint = excluded.hint
+        """,
+        {"id": BOOTSTRAP_ID, "hash": hash_of(secret), "hint": secret[-4:]},
+    )
+    return None if given else secret
+
+
+def _key(row: dict[str, object]) -> Key:
+    named = {"account": row["account_id"], **row}
+    return msgspec.convert({field: named[field] for field in Key.__struct_fields__}, Key)
