@@ -40,7 +40,7 @@ def choose(installations: list[Installation], major: int | None, data: Path) -> 
         )
     found = ", ".join(each.version for each in installations)
     raise EmbeddedError(
-        f"The database in {data} was written by PostgreSQL {major}, which the installed PostgreSQL ({found}) cannot read. "
+        f"The data in {data} were written by PostgreSQL {major}, which the installed PostgreSQL ({found}) cannot read. "
         f"Install PostgreSQL {major} beside it (it will be found on PATH or in {SYSTEM}); or dump the database with "
         f"PostgreSQL {major}, move the folder away and restore the dump into a new one. Nothing was changed."
     )
@@ -78,13 +78,15 @@ def _version(program: Path) -> str | None:
 
 def within_reach(chosen: Installation, account: Account, copies: Path) -> Installation:
     """An installation the account may run: a virtual environment below /root is closed to it, so it gets a copy."""
-    if account.barrier(chosen.folder / "bin") is None:
+    if account.barrier(Path(chosen.program("postgres"))) is None:
         return chosen
     copy = copies / f"postgresql-{chosen.version}"
     if not copy.exists():
         new = copies / f"postgresql-{chosen.version}.new"
         shutil.rmtree(new, ignore_errors=True)
         shutil.copytree(chosen.folder, new, symlinks=True, ignore=shutil.ignore_patterns("include", "pkgconfig", "*.a"))
-        new.chmod(0o755)
+        for path in [new, *new.rglob("*")]:
+            if not path.is_symlink():
+                path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
         new.rename(copy)
     return Installation(copy, chosen.version)

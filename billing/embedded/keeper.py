@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import NoReturn
 
 POLL_SECONDS = 0.1
+SOCKET_NAME = ".s.PGSQL.5432"
+READY = "ready   "  # as PostgreSQL pads it
 LEFTOVER_SECONDS_MAX = 60
 LOG_BYTES_MAX = 8 * 1024 * 1024
 # Fast shutdown rolls open transactions back; the other two leave the rest to recovery. None loses a committed row.
@@ -39,8 +41,8 @@ class Order:
     home: str
     command: list[str]
     environment: dict[str, str]
-    uid: int | None
-    gid: int | None
+    identity: dict[str, object]
+    sockets: str
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
@@ -70,9 +72,9 @@ def lock_within(path: Path, kind: int, seconds: float) -> int | None:
     return fd
 
 
-def identity(user: int | None, group: int | None) -> dict[str, object]:
-    """Arguments for subprocess: run as this account, or as ourselves."""
-    return {} if user is None else {"user": user, "group": group, "extra_groups": []}
+def identity(uid: int, gid: int, *, lent: bool) -> dict[str, object]:
+    """Arguments for subprocess: run as this account, or, if it is not lent, as ourselves."""
+    return {"user": uid, "group": gid, "extra_groups": []} if lent else {}
 
 
 def recorded(data: Path) -> list[str]:
@@ -119,7 +121,7 @@ def keep(order: Order) -> None:
             stop(server)
             return
         # A server that was ready and left its lock file behind was killed. One that went in order was told to go.
-        if recorded(order.data)[7:] != ["ready   "]:
+        if recorded(order.data)[7:] != [READY]:
             return
         say(f"PostgreSQL ended without a shutdown (exit status {server.returncode}); starting it again")
 
@@ -128,6 +130,8 @@ def launch(order: Order) -> "subprocess.Popen[bytes]":
     lock = own_the_data(order)
     try:
         disown(order.data)
+        for name in (SOCKET_NAME, f"{SOCKET_NAME}.lock"):  # a dead server's would be taken for a live one's just so
+            Path(order.sockets, name).unlink(missing_ok=True)
         return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
             order.command,
             env=order.environment,
@@ -135,7 +139,7 @@ def launch(order: Order) -> "subprocess.Popen[bytes]":
             stdin=subprocess.DEVNULL,
             pass_fds=(lock,),
             preexec_fn=end_with_parent(),  # noqa: PLW1509  one thread only; Python has no other way to prctl
-            **identity(order.uid, order.gid),
+            **order.identity,
         )
     finally:
         os.close(lock)  # from here on the server's own processes hold it
