@@ -10,6 +10,7 @@ killed; `keeper.py` sees to that. docs/decisions/0002-embedded-postgresql.md say
 import fcntl
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ __all__ = ["GUARANTEES", "SIZING", "Embedded", "EmbeddedError", "embedded"]
 
 START_SECONDS_MAX = 180  # recovery after a crash replays up to max_wal_size
 STOP_SECONDS_MAX = 80  # the keeper's own steps take up to 75
+SSL_REQUEST = struct.pack("!II", 8, 80877103)  # PostgreSQL's protocol, "Message Formats"
 
 SIZING = {
     "max_connections": "100",
@@ -121,18 +123,15 @@ class Embedded:
         raise with_log(f"PostgreSQL in {self.home.path} was not ready in {START_SECONDS_MAX} seconds.", self.home.log)
 
     def _ready(self) -> str | None:
-        """The socket's folder, when a server listens there and lets users in.
+        """The socket's folder, when a server answers there and lets users in.
 
-        The order matters: a dead server's lock file may say ready as well, but nobody listens at its socket; and a new
+        The order matters: a dead server's lock file may say ready as well, but nobody answers at its socket; and a new
         server has replaced that file before it listens.
         """
         folder = (keeper.recorded(self.home.data)[4:5] or [""])[0]
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(f"{folder}/{keeper.SOCKET_NAME}")
-            except OSError:
-                return None
-        return folder if keeper.recorded(self.home.data)[7:] == [keeper.READY] else None
+        if folder and _answers(f"{folder}/{keeper.SOCKET_NAME}"):
+            return folder if keeper.recorded(self.home.data)[7:] == [keeper.READY] else None
+        return None
 
     def _start_keeper(self, account: Account, lock: int, *, again: bool) -> None:
         """Do here what may fail with a sentence, then hand the lock over to the keeper, who holds it while it lives."""
@@ -178,6 +177,18 @@ def _options(settings: Mapping[str, str]) -> dict[str, str]:
             "Leave them out, or point BILLING_DATABASE_URL at a PostgreSQL of your own."
         )
     return {**SIZING, **settings, **GUARANTEES}
+
+
+def _answers(path: str) -> bool:
+    """A live postmaster answers the question for encryption. To connect is not enough: a dying one's socket accepts."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+            probe.sendall(SSL_REQUEST)
+            return probe.recv(1) != b""
+        except OSError:
+            return False
 
 
 def _free(path: Path, kind: int) -> bool:
