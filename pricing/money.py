@@ -6,6 +6,8 @@ and prints dollars and holds the one named rounding (rules.md, Money 1 and Invoi
 
 import re
 
+from pricing.errors import PricingError
+
 PICO_DIGITS = 12
 PICOS_PER_DOLLAR = 1_000_000_000_000
 PICOS_PER_CENT = PICOS_PER_DOLLAR // 100
@@ -15,7 +17,7 @@ WHOLE_DIGITS_MAX = 15
 _PLAIN_DECIMAL = re.compile(rf"(-?)([0-9]{{1,{WHOLE_DIGITS_MAX}}})(?:\.([0-9]{{1,{PICO_DIGITS}}}))?", re.ASCII)
 
 
-class MoneyError(ValueError):
+class MoneyError(PricingError, ValueError):
     """The text is not an amount of dollars; the message is a full sentence for the person who sent it."""
 
 

@@ -1,0 +1,389 @@
+"""What one request used: strict readers of every spelling, and one canonical form of disjoint quantities.
+
+The spellings are those of interfaces.md, "Usage accepted in any of these spellings": OpenAI chat, completions and
+embeddings; Responses, images, transcription and realtime tokens; images by number, size and quality; speech by
+characters; audio by seconds; OpenTelemetry GenAI attributes; and our own `quantities`, one number a dimension.
+
+The specific is subtracted from the general and a negative remainder is refused (rules.md, Usage events 3): cached,
+written, audio and image tokens ⊂ input; audio and image ⊂ output. Reasoning and predicted tokens ⊂ output are checked
+and never added: they are billed as the output they are. Without a split of the cached tokens, they are text.
+"""
+
+from collections.abc import Mapping
+from decimal import ROUND_CEILING, Decimal
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from pricing import units
+from pricing.errors import ImpossibleUsage, MalformedUsage
+
+COUNT_MAX = 10**12
+"""The largest count one request may report: beyond every real request, within every integer column."""
+TOOLS_MAX = 32
+DIMENSIONS_MAX = 64
+
+Count = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
+Seconds = int | Decimal
+ToolName = Annotated[str, Meta(pattern=r"^[a-z0-9_.-]{1,40}(:[a-z0-9_.-]{1,40})?$")]
+Tools = Annotated[dict[ToolName, Count], Meta(max_length=TOOLS_MAX)]
+ImageSize = Annotated[str, Meta(pattern=r"^([0-9]{1,5}x[0-9]{1,5}|auto)$")]
+ImageQuality = Annotated[str, Meta(pattern=r"^[a-z]{1,20}$")]
+
+Quantities = dict[str, int]
+
+
+class Usage(Struct, frozen=True, gc=False):
+    """The canonical form: disjoint dimensions, each with a quantity above zero, and three sums that inform.
+
+    `input_tokens` and `output_tokens` are the whole prompt and the whole answer; `reasoning_tokens` ⊂ output.
+    """
+
+    dimensions: tuple[str, ...]
+    quantities: tuple[int, ...]
+    input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @property
+    def is_zero(self) -> bool:
+        return not self.dimensions
+
+
+NOTHING = Usage((), ())
+
+
+class CachedDetails(Struct, forbid_unknown_fields=True):
+    """The kinds of the cached tokens, as the Realtime API splits them."""
+
+    text_tokens: Count | None = None
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
+
+
+class CacheWriteDetails(Struct, forbid_unknown_fields=True):
+    """How long the written tokens are kept, as the Responses API splits them; the rest is kept 30 minutes."""
+
+    ttl_30m_tokens: Count | None = None
+    ttl_12h_tokens: Count | None = None
+
+
+class InputDetails(Struct, forbid_unknown_fields=True):
+    """Parts of the input. OpenAI leaves fields out or sends null as it likes; both mean zero."""
+
+    cached_tokens: Count | None = None
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
+    text_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
+    cached_tokens_details: CachedDetails | None = None
+    cache_write_tokens_details: CacheWriteDetails | None = None
+
+
+class OutputDetails(Struct, forbid_unknown_fields=True):
+    """Parts of the output."""
+
+    reasoning_tokens: Count | None = None
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
+    text_tokens: Count | None = None
+    accepted_prediction_tokens: Count | None = None
+    rejected_prediction_tokens: Count | None = None
+
+
+class ChatUsage(Struct, forbid_unknown_fields=True):
+    """Chat completions, completions and embeddings; `tool_calls` is ours: hosted tool → number of billable calls."""
+
+    prompt_tokens: Count
+    completion_tokens: Count | None = None
+    total_tokens: Count | None = None
+    prompt_tokens_details: InputDetails | None = None
+    completion_tokens_details: OutputDetails | None = None
+    tool_calls: Tools | None = None
+
+    def canonical(self) -> Usage:
+        return _tokens(
+            ("prompt_tokens", self.prompt_tokens, "prompt_tokens_details", self.prompt_tokens_details),
+            ("completion_tokens", self.completion_tokens, "completion_tokens_details", self.completion_tokens_details),
+            self.total_tokens,
+            self.tool_calls,
+        )
+
+
+class TokenUsage(Struct, forbid_unknown_fields=True):
+    """Responses, gpt-image, transcription and Realtime; the last two write `input_token_details` without the s."""
+
+    input_tokens: Count
+    output_tokens: Count | None = None
+    total_tokens: Count | None = None
+    input_tokens_details: InputDetails | None = None
+    output_tokens_details: OutputDetails | None = None
+    input_token_details: InputDetails | None = None
+    output_token_details: OutputDetails | None = None
+    type: Literal["tokens"] | None = None
+    tool_calls: Tools | None = None
+
+    def canonical(self) -> Usage:
+        if self.input_token_details is not None and self.input_tokens_details is not None:
+            raise MalformedUsage("$.input_token_details", "The details of the input are given twice.")
+        if self.output_token_details is not None and self.output_tokens_details is not None:
+            raise MalformedUsage("$.output_token_details", "The details of the output are given twice.")
+        of_input = "input_tokens_details" if self.input_token_details is None else "input_token_details"
+        of_output = "output_tokens_details" if self.output_token_details is None else "output_token_details"
+        return _tokens(
+            ("input_tokens", self.input_tokens, of_input, getattr(self, of_input)),
+            ("output_tokens", self.output_tokens, of_output, getattr(self, of_output)),
+            self.total_tokens,
+            self.tool_calls,
+        )
+
+
+class ImageUsage(Struct, forbid_unknown_fields=True):
+    """Images by number, size and quality. OpenAI's defaults: 1024x1024, standard (data/tokens/README.md 5)."""
+
+    n: Count
+    size: ImageSize | None = None
+    quality: ImageQuality | None = None
+
+    def canonical(self) -> Usage:
+        return _usage({f"image:{self.quality or 'standard'}:{self.size or '1024x1024'}": self.n})
+
+
+class SpeechUsage(Struct, forbid_unknown_fields=True):
+    """Speech by the characters of its input."""
+
+    characters: Count
+
+    def canonical(self) -> Usage:
+        return _usage({"input_characters": self.characters})
+
+
+class DurationUsage(Struct, forbid_unknown_fields=True):
+    """Audio, a session or a video by seconds; a fraction is rounded up, as OpenAI bills it (data/rates/README.md)."""
+
+    seconds: Seconds
+    type: Literal["duration"] | None = None
+
+    def canonical(self) -> Usage:
+        return _usage({units.DURATION: _whole_seconds(self.seconds)})
+
+
+class ToolUsage(Struct, forbid_unknown_fields=True):
+    """Calls of hosted tools alone."""
+
+    tool_calls: Tools
+
+    def canonical(self) -> Usage:
+        return _usage(_tools(self.tool_calls))
+
+
+class QuantityUsage(Struct, forbid_unknown_fields=True):
+    """The canonical form itself: a number for each disjoint dimension, for what no other spelling can say."""
+
+    quantities: Annotated[dict[str, Count], Meta(max_length=DIMENSIONS_MAX)]
+
+    def canonical(self) -> Usage:
+        for dimension in self.quantities:
+            if units.thing_counted(dimension) is None or dimension == units.REQUEST:
+                raise MalformedUsage(f"$.quantities.{dimension[:80]}", "This is not a dimension that can be billed.")
+        input_tokens = sum(self.quantities.get(dimension, 0) for dimension in units.INPUT_DIMENSIONS)
+        output_tokens = sum(self.quantities.get(dimension, 0) for dimension in units.OUTPUT_DIMENSIONS)
+        return _usage(dict(sorted(self.quantities.items())), input_tokens, output_tokens)
+
+
+class TelemetryUsage(
+    Struct,
+    forbid_unknown_fields=True,
+    rename={
+        "input_tokens": "gen_ai.usage.input_tokens",
+        "output_tokens": "gen_ai.usage.output_tokens",
+        "cache_read": "gen_ai.usage.cache_read.input_tokens",
+        "cache_creation": "gen_ai.usage.cache_creation.input_tokens",
+        "reasoning": "gen_ai.usage.reasoning.output_tokens",
+        "request_model": "gen_ai.request.model",
+        "response_model": "gen_ai.response.model",
+        "response_id": "gen_ai.response.id",
+        "service_tier": "openai.response.service_tier",
+    },
+):
+    """OpenTelemetry GenAI attributes. Input includes what was read from and written to the cache.
+
+    The names of the models, the answer and the tier may come along; the caller takes them for the event.
+    """
+
+    input_tokens: Count
+    output_tokens: Count | None = None
+    cache_read: Count | None = None
+    cache_creation: Count | None = None
+    reasoning: Count | None = None
+    request_model: str | None = None
+    response_model: str | None = None
+    response_id: str | None = None
+    service_tier: str | None = None
+
+    def canonical(self) -> Usage:
+        return _tokens(
+            (
+                "gen_ai.usage.input_tokens",
+                self.input_tokens,
+                "gen_ai.usage.input_tokens",
+                InputDetails(cached_tokens=self.cache_read, cache_write_tokens=self.cache_creation),
+            ),
+            (
+                "gen_ai.usage.output_tokens",
+                self.output_tokens,
+                "gen_ai.usage.output_tokens",
+                OutputDetails(reasoning_tokens=self.reasoning),
+            ),
+            None,
+            None,
+        )
+
+
+Spelling = (
+    ChatUsage | TokenUsage | TelemetryUsage | SpeechUsage | DurationUsage | ImageUsage | QuantityUsage | ToolUsage
+)
+
+# The first of these names that a report has decides which spelling it is.
+_SPELLINGS = {
+    "prompt_tokens": ChatUsage,
+    "input_tokens": TokenUsage,
+    "gen_ai.usage.input_tokens": TelemetryUsage,
+    "characters": SpeechUsage,
+    "seconds": DurationUsage,
+    "n": ImageUsage,
+    "quantities": QuantityUsage,
+    "tool_calls": ToolUsage,
+}
+_JSON = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+
+
+def read(raw: bytes | str | msgspec.Raw) -> Usage:
+    """The usage in one JSON object of any spelling; raises `MalformedUsage` or `ImpossibleUsage` with the JSON path."""
+    try:
+        report = _JSON.decode(raw)
+    except msgspec.MsgspecError as error:
+        raise _malformed(error) from None
+    return convert(report)
+
+
+def convert(report: Mapping[str, Any]) -> Usage:
+    """The same for an object already decoded. Fractions must be `Decimal`: a float is refused, for it has forgotten."""
+    for name, spelling in _SPELLINGS.items():
+        if name in report:
+            try:
+                read_as: Spelling = msgspec.convert(report, spelling, builtin_types=(Decimal,))
+            except msgspec.ValidationError as error:
+                raise _malformed(error) from None
+            return read_as.canonical()
+    raise MalformedUsage("$", f"The usage names none of {', '.join(_SPELLINGS)}: nothing in it can be billed.")
+
+
+def _malformed(error: msgspec.MsgspecError) -> MalformedUsage:
+    """msgspec's message, with its path apart: "Expected `int`, got `str` - at `$.prompt_tokens`"."""
+    detail, _, path = str(error).partition(" - at `")
+    return MalformedUsage(path.rstrip("`") or "$", f"{detail}.")
+
+
+Total = tuple[str, int | None, str, Any]
+"""A general count: its name, its value, the name of its details, the details."""
+
+
+def _tokens(of_input: Total, of_output: Total, total: int | None, tools: Tools | None) -> Usage:
+    input_name, input_tokens, input_path, input_details = of_input
+    output_name, output_tokens, output_path, output_details = of_output
+    input_tokens, output_tokens = input_tokens or 0, output_tokens or 0
+    if total is not None and total != input_tokens + output_tokens:
+        raise ImpossibleUsage(
+            "$.total_tokens",
+            f"total_tokens is {total}, but {input_name} {input_tokens} and {output_name} {output_tokens} "
+            f"make {input_tokens + output_tokens}.",
+        )
+    counts = {"input": input_tokens}
+    if input_details is not None:
+        counts = _input_parts(_Whole(input_name, input_tokens, f"$.{input_path}"), input_details)
+    counts["output"] = output_tokens
+    reasoning = 0
+    if output_details is not None:
+        counts |= _output_parts(_Whole(output_name, output_tokens, f"$.{output_path}"), output_details)
+        reasoning = output_details.reasoning_tokens or 0
+    return _usage(counts | _tools(tools or {}), input_tokens, output_tokens, reasoning)
+
+
+class _Whole:
+    """A general count from which specific ones are taken."""
+
+    def __init__(self, name: str, count: int, path: str) -> None:
+        self.name, self.count, self.path = name, count, path
+
+    def less(self, **parts: int | None) -> int:
+        """What remains when the parts, which do not overlap, are taken away; refuses a negative remainder."""
+        given = {name: part for name, part in parts.items() if part}
+        remainder = self.count - sum(given.values())
+        if remainder < 0:
+            listed = " and ".join(f"{name} {part}" for name, part in given.items())
+            together = f", together {sum(given.values())}," if len(given) > 1 else ""
+            raise ImpossibleUsage(
+                f"{self.path}.{next(reversed(given))}",
+                f"{listed}{together} cannot be part of {self.name} {self.count}: {remainder} would remain.",
+            )
+        return remainder
+
+
+def _input_parts(whole: _Whole, details: InputDetails) -> Quantities:
+    audio, image, cached = details.audio_tokens or 0, details.image_tokens or 0, details.cached_tokens or 0
+    written = details.cache_write_tokens or 0
+    cached_kinds = details.cached_tokens_details or CachedDetails()
+    cached_audio, cached_image = cached_kinds.audio_tokens or 0, cached_kinds.image_tokens or 0
+    kept = details.cache_write_tokens_details or CacheWriteDetails()
+    kept_12h = kept.ttl_12h_tokens or 0
+
+    whole.less(text_tokens=details.text_tokens, audio_tokens=audio, image_tokens=image)
+    of_cached = _Whole("cached_tokens", cached, f"{whole.path}.cached_tokens_details")
+    of_cached.less(text_tokens=cached_kinds.text_tokens, audio_tokens=cached_audio, image_tokens=cached_image)
+    cached_text = cached - cached_audio - cached_image
+    of_written = _Whole("cache_write_tokens", written, f"{whole.path}.cache_write_tokens_details")
+    of_written.less(ttl_30m_tokens=kept.ttl_30m_tokens, ttl_12h_tokens=kept_12h)
+    return {
+        "input": whole.less(
+            audio_tokens=audio, image_tokens=image, cache_write_tokens=written, cached_tokens=cached_text
+        ),
+        "cached_input": cached_text,
+        "cache_write": written - kept_12h,
+        "cache_write_12h": kept_12h,
+        "input_audio": _Whole("audio_tokens", audio, of_cached.path).less(audio_tokens=cached_audio),
+        "cached_input_audio": cached_audio,
+        "input_image": _Whole("image_tokens", image, of_cached.path).less(image_tokens=cached_image),
+        "cached_input_image": cached_image,
+    }
+
+
+def _output_parts(whole: _Whole, details: OutputDetails) -> Quantities:
+    audio, image = details.audio_tokens or 0, details.image_tokens or 0
+    whole.less(text_tokens=details.text_tokens, audio_tokens=audio, image_tokens=image)
+    whole.less(
+        reasoning_tokens=details.reasoning_tokens,
+        accepted_prediction_tokens=details.accepted_prediction_tokens,
+        rejected_prediction_tokens=details.rejected_prediction_tokens,
+    )
+    return {
+        "output": whole.less(audio_tokens=audio, image_tokens=image),
+        "output_audio": audio,
+        "output_image": image,
+    }
+
+
+def _tools(calls: Mapping[str, int]) -> Quantities:
+    return {f"tool:{name}": calls[name] for name in sorted(calls)}
+
+
+def _whole_seconds(seconds: Seconds) -> int:
+    if not (seconds >= 0 and seconds <= COUNT_MAX):  # NaN is neither
+        raise MalformedUsage("$.seconds", f"Seconds must be a number from 0 to {COUNT_MAX}.")
+    return int(Decimal(seconds).to_integral_value(ROUND_CEILING))
+
+
+def _usage(counts: Mapping[str, int], input_tokens: int = 0, output_tokens: int = 0, reasoning: int = 0) -> Usage:
+    used = {dimension: count for dimension, count in counts.items() if count}
+    return Usage(tuple(used), tuple(used.values()), input_tokens, output_tokens, reasoning)
