@@ -46,7 +46,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_secret() -> str:
-    """`idr_`, 43 random characters, and 6 that check them, so that a mistyped or cut key can be told from a wrong one."""
+    """`idr_`, 43 random characters, and 6 that check them: so a key that was cut or mistyped can be told."""
     body = "".join(secrets.choice(ids.BASE62) for _ in range(SECRET_CHARACTERS))
     return PREFIX + body + _checksum(body)
 

@@ -1,14 +1,14 @@
 """Columns packed for PostgreSQL's binary array format, so that a batch travels as a few parameters.
 
 psycopg adapts a Python list element by element; packing whole columns here costs a fraction of that (stack.md). Each
-class is the bytes of one array parameter; register them on a connection's adapters with `register`.
+class is the bytes of one array parameter, and psycopg sends them as they are.
 """
 
 import struct
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from psycopg.abc import AdaptContext
+import psycopg
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
@@ -109,11 +109,8 @@ class _InstantArrayDumper(_PackedDumper):
     oid = 1185
 
 
-def register(context: AdaptContext) -> None:
-    """Teach a connection (or psycopg itself) to send packed arrays as they are."""
-    adapters = context.adapters
-    adapters.register_dumper(TextArray, _TextArrayDumper)
-    adapters.register_dumper(BytesArray, _BytesArrayDumper)
-    adapters.register_dumper(Int4Array, _Int4ArrayDumper)
-    adapters.register_dumper(Int8Array, _Int8ArrayDumper)
-    adapters.register_dumper(InstantArray, _InstantArrayDumper)
+psycopg.adapters.register_dumper(TextArray, _TextArrayDumper)
+psycopg.adapters.register_dumper(BytesArray, _BytesArrayDumper)
+psycopg.adapters.register_dumper(Int4Array, _Int4ArrayDumper)
+psycopg.adapters.register_dumper(Int8Array, _Int8ArrayDumper)
+psycopg.adapters.register_dumper(InstantArray, _InstantArrayDumper)

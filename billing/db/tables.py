@@ -92,7 +92,7 @@ postings = Table(
     metadata,
     Column("account_id", Text, primary_key=True),
     Column("transaction", BigInteger, primary_key=True, autoincrement=False),
-    Column("line", SmallInteger, primary_key=True, autoincrement=False),
+    Column("line", Integer, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, nullable=False, comment="1, 2, 3 … of the account's transactions, without gaps"),
     Column("kind", Text, nullable=False),
     Column("source", Text, nullable=False),

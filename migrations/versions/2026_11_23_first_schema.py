@@ -99,7 +99,7 @@ def upgrade() -> None:
         "postings",
         sa.Column("account_id", sa.Text(), nullable=False),
         sa.Column("transaction", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("line", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("line", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column(
             "seq", sa.BigInteger(), nullable=False, comment="1, 2, 3 … of the account's transactions, without gaps"
         ),

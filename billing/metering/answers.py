@@ -1,0 +1,112 @@
+"""What the poster of events is told: one result for each event."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from billing.errors import Fault
+from billing.metering.assess import Assessed
+from billing.metering.events import Batch
+from billing.metering.store import Known
+from pricing import money
+
+Status = Literal["accepted", "duplicate", "conflict", "rejected", "unpriced"]
+
+# Below this many events every result is listed; above it only those that need looking at, unless asked for.
+LISTED_MAX = 100
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer for one event. `charge` is in dollars; `reason` says why it is not simply accepted."""
+
+    index: int
+    id: str | None = None
+    status: Status
+    charge: str | None = None
+    reason: str | None = None
+    errors: tuple[Fault, ...] = ()
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer for a batch. `accepted`, `duplicates` and `rejected` add up to all its events.
+
+    Accepted are those kept now, `unpriced` of them waiting for a price; rejected are those not kept, `conflicts` of
+    them because another event has their identity.
+    """
+
+    accepted: int
+    duplicates: int
+    rejected: int
+    unpriced: int
+    conflicts: int
+    results: list[Result]
+
+
+def answer(results: list[Result], *, everything: bool) -> Answer:
+    """Count the results; list all of them, or only those that are neither accepted nor duplicates."""
+    counts = Counter(result.status for result in results)
+    listed = results if everything else [one for one in results if one.status not in ("accepted", "duplicate")]
+    return Answer(
+        accepted=counts["accepted"] + counts["unpriced"],
+        duplicates=counts["duplicate"],
+        rejected=counts["rejected"] + counts["conflict"],
+        unpriced=counts["unpriced"],
+        conflicts=counts["conflict"],
+        results=listed,
+    )
+
+
+def result_of(item: Assessed, known: Known | None = None) -> Result:
+    """The result of an event that was booked now, or that was `known` before."""
+    if known is None:
+        status: Status = "unpriced" if item.review else "accepted"
+        return Result(index=item.index, id=item.id, status=status, charge=money.format(item.amount), reason=item.note)
+    if known.same:
+        return Result(index=item.index, id=item.id, status="duplicate", charge=money.format(known.amount))
+    return _conflict(item)
+
+
+def split_repeats(items: Iterable[Assessed]) -> tuple[list[Assessed], list[Result]]:
+    """The first event of each identity, and the results of those that repeat one within the same batch."""
+    first: dict[tuple[str, str, str], Assessed] = {}
+    repeats: list[Result] = []
+    for item in items:
+        before = first.setdefault(item.identity, item)
+        if before is item:
+            continue
+        same = before.digest == item.digest
+        charge = money.format(before.amount)
+        repeats.append(
+            Result(index=item.index, id=item.id, status="duplicate", charge=charge) if same else _conflict(item)
+        )
+    return list(first.values()), repeats
+
+
+def _conflict(item: Assessed) -> Result:
+    reason = "An event with this account, source and id is booked already, with another content. Nothing was changed."
+    return Result(index=item.index, id=item.id, status="conflict", reason=reason)
+
+
+def held_back(result: Result) -> Result:
+    """A good event of a batch that was to be booked whole or not at all, and was not."""
+    reason = "Nothing was booked, because other events of this batch could not be (all_or_nothing)."
+    return Result(index=result.index, id=result.id, status="rejected", reason=reason)
+
+
+def faulty(batch: Batch) -> list[Result]:
+    """The results of the events that could not be read."""
+    faults: dict[int, list[Fault]] = {}
+    for fault in batch.faults:
+        faults.setdefault(fault.index or 0, []).append(fault)
+    return [refusal(index, None, found) for index, found in faults.items()]
+
+
+def refusal(index: int, event_id: str | None, faults: list[Fault]) -> Result:
+    reason = " ".join(f"{fault.path}: {fault.detail}".rstrip(".") + "." for fault in faults)
+    return Result(index=index, id=event_id, status="rejected", reason=reason, errors=tuple(faults))
+
+
+def by_index(results: list[Result]) -> list[Result]:
+    return sorted(results, key=lambda result: result.index)

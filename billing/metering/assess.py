@@ -1,0 +1,189 @@
+"""From an event to what it costs, or why it waits for review. Pure: no database, no clock."""
+
+import hashlib
+from datetime import UTC, datetime
+
+import msgspec
+
+from billing.errors import Fault
+from billing.metering.events import NO_CONTENT, UsageEvent, has_usage, usage_path
+from pricing.book import Book
+from pricing.charge import Charge, Price, Rate
+from pricing.errors import Unpriced, UsageError
+from pricing.rating import rate_request
+from pricing.usage import Usage, read
+
+PICOS_MAX = 9 * 10**18
+"""A single event above nine million dollars is absurd: refused. What is below fits 64 bits on its way to PostgreSQL."""
+
+EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
+"""Before this there was no OpenAI API to use."""
+
+NO_USAGE = "no_usage"
+UNPRICED_MODEL = "unpriced_model"
+UNPRICED_DIMENSION = "unpriced_dimension"
+
+
+class StoredPrice(msgspec.Struct, frozen=True, kw_only=True):
+    """A price as the table `prices` keeps it. `official` is None when there is no price to be had."""
+
+    model: str
+    dimension: str
+    variant: str = ""
+    unit: str = "request"
+    unit_size: int = 1
+    official: str | None
+    multiplier: str = "0"
+    entry: str
+    source: str = ""
+    book: str = ""
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """Instead of a rate: a request of which nothing is billed, because nothing was delivered or no price is known."""
+
+    model: str
+    delivered: bool
+
+    def price(self) -> StoredPrice:
+        if self.delivered:
+            return StoredPrice(model=self.model, dimension="request", official=None, entry="unpriced")
+        return StoredPrice(model=self.model, dimension="request", official="0", entry="nothing-delivered")
+
+
+class Assessed(msgspec.Struct, frozen=True, kw_only=True):
+    """An event ready to be booked. Amounts are picodollars, one quantity and amount for each price of the rate."""
+
+    index: int
+    account_id: str
+    key_id: str | None
+    source: str
+    id: str
+    time: datetime
+    digest: bytes
+    body: str
+    upstream: str | None
+    rate: Rate | Nothing
+    quantities: tuple[int, ...]
+    amounts: tuple[int, ...]
+    amount: int
+    review: str | None
+    note: str | None
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        return (self.account_id, self.source, self.id)
+
+
+class Refused(Exception):
+    """The event cannot be taken; `fault` says where and why."""
+
+    def __init__(self, code: str, path: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code, self.path, self.detail = code, path, detail
+
+    def fault(self, index: int) -> Fault:
+        return Fault(self.code, self.detail, self.path, index)
+
+
+def stored(rate: Rate | Nothing) -> list[StoredPrice]:
+    """The prices of a rate, as they are stored."""
+    return [rate.price()] if isinstance(rate, Nothing) else [_stored(price) for price in rate.prices]
+
+
+def _stored(price: Price) -> StoredPrice:
+    return StoredPrice(**{field: getattr(price, field) for field in StoredPrice.__struct_fields__})
+
+
+def assess(
+    index: int, event: UsageEvent, account_id: str, key_id: str | None, *, book: Book, multiplier: str, latest: datetime
+) -> Assessed:
+    """Price one event at its own time (rules.md Money 3). `latest` is the latest time that is believed.
+
+    Raises Refused for counts that cannot be, a time that cannot be, or an absurd amount.
+    """
+    if not EARLIEST <= event.time <= latest:
+        raise Refused("absurd_time", "$.time", f"The time {event.time.isoformat()} cannot be right.")
+    try:
+        usage = read(event.usage) if has_usage(event.usage) else None
+    except UsageError as fault:
+        raise Refused("invalid_usage", usage_path(fault), fault.detail) from None
+    rate, quantities, amounts, review, note = _rated(event, usage, book, multiplier)
+    amount = sum(amounts)
+    if amount > PICOS_MAX:
+        raise Refused("absurd_usage", "$.usage", "This one event would cost more than nine million dollars.")
+    body = _kept(event, account_id)
+    return Assessed(
+        index=index,
+        account_id=account_id,
+        key_id=key_id,
+        source=event.source,
+        id=event.id,
+        time=event.time,
+        digest=hashlib.sha256(body).digest(),
+        body=body.decode(),
+        upstream=event.upstream.name if event.upstream else None,
+        rate=rate,
+        quantities=quantities,
+        amounts=amounts,
+        amount=amount,
+        review=review,
+        note=note,
+    )
+
+
+Rated = tuple[Rate | Nothing, tuple[int, ...], tuple[int, ...], str | None, str | None]
+
+
+def _rated(event: UsageEvent, usage: Usage | None, book: Book, multiplier: str) -> Rated:
+    if not _owes(event, usage):
+        return Nothing(event.served_model or event.model, delivered=False), (1,), (0,), None, None
+    if usage is None:
+        return _for_review(event, NO_USAGE, "The event has no usage, so its cost is not known.")
+    try:
+        charge = charge_for(event, usage, book, multiplier)
+    except Unpriced as fault:
+        return _for_review(event, UNPRICED_DIMENSION if fault.dimension else UNPRICED_MODEL, str(fault))
+    return charge.rate, charge.quantities, tuple(line.amount for line in charge.lines), None, None
+
+
+def charge_for(event: UsageEvent, usage: Usage, book: Book, multiplier: str) -> Charge:
+    return rate_request(
+        book,
+        usage,
+        model=event.model,
+        at=event.time,
+        served_model=event.served_model,
+        service_tier=event.service_tier,
+        batch=event.batch,
+        multiplier=multiplier,
+    )
+
+
+def _owes(event: UsageEvent, usage: Usage | None) -> bool:
+    """A failed request is free unless something was delivered all the same (product.md, pains 9 and 10)."""
+    failed = not 200 <= event.status < 300 or event.ended == "failed"
+    return not failed or (usage is not None and delivered(usage))
+
+
+def delivered(usage: Usage) -> bool:
+    """Whether the customer got something: tokens of an answer, or images."""
+    return usage.output_tokens > 0 or any(dimension.startswith("image:") for dimension in usage.dimensions)
+
+
+def _for_review(event: UsageEvent, review: str, note: str) -> Rated:
+    return Nothing(event.served_model or event.model, delivered=True), (1,), (0,), review, note
+
+
+def _kept(event: UsageEvent, account_id: str) -> bytes:
+    """What is stored of an event, in one canonical spelling: no text, no key, its time in UTC."""
+    return msgspec.json.encode(
+        msgspec.structs.replace(
+            event,
+            account=account_id,
+            api_key=None,
+            api_key_hash=None,
+            time=event.time.astimezone(UTC),
+            content=NO_CONTENT,
+        )
+    )

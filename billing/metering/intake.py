@@ -1,0 +1,126 @@
+"""The way of a batch of usage events: whose it is → what it costs → one statement → an answer for each.
+
+read (events.py) → resolve accounts → assess (assess.py) → post_usage.sql → results
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from psycopg import Rollback
+
+from billing import observe
+from billing.accounts.keys import hash_of
+from billing.db.pool import Connection, Pool, with_retries
+from billing.metering import store
+from billing.metering.answers import Result, by_index, faulty, held_back, refusal, result_of, split_repeats
+from billing.metering.assess import Assessed, Nothing, Refused, assess, stored
+from billing.metering.events import Batch, UsageEvent
+from billing.settings import Settings
+from pricing.book import Book
+from pricing.charge import Rate
+
+ACCOUNTS_REMEMBERED_MAX = 100_000
+
+Owner = tuple[str, str | None]
+"""An account, and the key its event was sent with, if it names one."""
+
+
+class Intake:
+    """Takes batches of events. One for each process: it remembers which accounts, keys and prices are there.
+
+    Only what can never change is remembered: an account that exists, the account of a key, the number of a price.
+    """
+
+    def __init__(self, pool: Pool, book: Book, settings: Settings) -> None:
+        self.pool = pool
+        self.book = book
+        self.settings = settings
+        self._accounts: set[str] = set()
+        self._keys: dict[bytes, Owner] = {}
+        self._prices: dict[Rate | Nothing, tuple[int, ...]] = {}
+
+    async def post(self, batch: Batch, *, all_or_nothing: bool = False) -> list[Result]:
+        """Book the good events of a batch; every event gets a result, in order of index.
+
+        With `all_or_nothing`, nothing is booked unless every event can be (duplicates may be among them).
+        """
+        async with self.pool.connection() as conn:
+            assessed, refused = await self._assess(conn, batch)
+            first, repeats = split_repeats(assessed)
+            conflicts = any(repeat.status == "conflict" for repeat in repeats)
+            if all_or_nothing and (refused or conflicts):
+                return by_index(refused + repeats + [held_back(result_of(item)) for item in first])
+            numbers = [await self._numbers(conn, item.rate) for item in first]
+            book = self._book_all if all_or_nothing else self._book
+            booked = await with_retries(lambda: book(conn, first, numbers)) if first else []
+        observe.events_taken(booked)
+        return by_index(refused + repeats + booked)
+
+    async def _assess(self, conn: Connection, batch: Batch) -> tuple[list[Assessed], list[Result]]:
+        latest = datetime.now(UTC) + timedelta(seconds=self.settings.event_ahead_seconds_max)
+        owners = await self._owners(conn, [event for _, event in batch.events])
+        assessed: list[Assessed] = []
+        refused = faulty(batch)
+        for index, event in batch.events:
+            owner = owners.get(_owner_named(event))
+            try:
+                if owner is None:
+                    raise _unknown_owner(event)
+                item = assess(index, event, *owner, book=self.book, multiplier=self.settings.multiplier, latest=latest)
+            except Refused as fault:
+                refused.append(refusal(index, event.id, [fault.fault(index)]))
+            else:
+                assessed.append(item)
+        return assessed, refused
+
+    async def _owners(self, conn: Connection, events: list[UsageEvent]) -> dict[str | bytes, Owner]:
+        """(account, key) by what the events name them by: an account's name, or the hash of a key."""
+        named = {_owner_named(event) for event in events}
+        accounts = {name for name in named if isinstance(name, str)}
+        hashes = {name for name in named if isinstance(name, bytes)}
+        if len(self._accounts) + len(self._keys) > ACCOUNTS_REMEMBERED_MAX:
+            self._accounts.clear()
+            self._keys.clear()
+        if unseen := accounts - self._accounts:
+            self._accounts |= await store.account_ids(conn, unseen)
+        if unknown := hashes - self._keys.keys():
+            self._keys |= await store.keys_by_hash(conn, unknown)
+        by_name: dict[str | bytes, Owner] = {name: (name, None) for name in accounts & self._accounts}
+        return by_name | {key: self._keys[key] for key in hashes & self._keys.keys()}
+
+    async def _numbers(self, conn: Connection, rate: Rate | Nothing) -> tuple[int, ...]:
+        if rate not in self._prices:
+            self._prices[rate] = tuple(await store.price_numbers(conn, stored(rate)))
+        return self._prices[rate]
+
+    async def _book(self, conn: Connection, items: list[Assessed], numbers: list[tuple[int, ...]]) -> list[Result]:
+        new = await store.post_usage(conn, items, numbers)
+        old = [item for place, item in enumerate(items) if place not in new]
+        known = dict(zip((item.index for item in old), await store.known(conn, old), strict=True)) if old else {}
+        return [result_of(item, known.get(item.index)) for item in items]
+
+    async def _book_all(self, conn: Connection, items: list[Assessed], numbers: list[tuple[int, ...]]) -> list[Result]:
+        """Book all of them or, when one conflicts with what is booked, none."""
+        async with conn.transaction() as transaction:
+            results = await self._book(conn, items, numbers)
+            conflicts = any(result.status == "conflict" for result in results)
+            if conflicts:
+                raise Rollback(transaction)
+        if not conflicts:
+            return results
+        return [result if result.status == "conflict" else held_back(result) for result in results]
+
+
+def _owner_named(event: UsageEvent) -> str | bytes:
+    """The account's name, or the hash of the key, that an event says it belongs to (never both: see UsageEvent)."""
+    if event.account is not None:
+        return event.account
+    if event.api_key is not None:
+        return hash_of(event.api_key)
+    return bytes.fromhex(event.api_key_hash or "")
+
+
+def _unknown_owner(event: UsageEvent) -> Refused:
+    if event.account is not None:
+        return Refused("unknown_account", "$.account", f"There is no account {event.account}.")
+    field = "api_key" if event.api_key is not None else "api_key_hash"
+    return Refused("unknown_key", f"$.{field}", "No customer has this API key.")

@@ -1,0 +1,84 @@
+-- A batch of priced usage events, booked in one statement and so in one transaction (rules.md Ledger 2).
+--
+-- The order of the steps is the order of the locks, the same in every process, so that batches never deadlock:
+-- identities sorted, then accounts sorted; everything after that belongs to accounts already locked.
+-- Each step reads what the one before returned, never a table again: what RETURNING says is the newest truth.
+
+WITH number AS (
+  SELECT nextval('transaction_numbers') AS transaction
+),
+incoming AS (
+  SELECT *
+  FROM unnest(
+    %(account_ids)s, %(sources)s, %(ids)s, %(digests)s, %(times)s, %(price_ids)s, %(quantities)s, %(amounts)s,
+    %(reviews)s, %(key_ids)s, %(upstreams)s, %(bodies)s
+  ) WITH ORDINALITY AS t(
+    account_id, source, id, digest, time, price_ids, quantities, picos, review, key_id, upstream, body, position
+  )
+),
+lines AS (
+  SELECT position, price_id, quantity, picos * 0.000000000001 AS amount, requests
+  FROM unnest(%(line_positions)s, %(line_price_ids)s, %(line_quantities)s, %(line_amounts)s, %(line_requests)s)
+    AS t(position, price_id, quantity, picos, requests)
+),
+
+-- Identity decides: an event that is there already is left alone, and so are all the steps below for it.
+booked AS (
+  INSERT INTO charges (account_id, source, id, digest, time, transaction, position, price_ids, quantities, amount, review)
+  SELECT account_id, source, id, digest, time, transaction, position, price_ids::integer[], quantities::bigint[],
+         picos * 0.000000000001, review
+  FROM incoming, number
+  ORDER BY account_id, source, id
+  ON CONFLICT DO NOTHING
+  RETURNING account_id, transaction, position, digest, time, date_bin('15 minutes', time, 'epoch') AS slot, amount
+),
+
+-- The accounts' rows: locked here, until the commit. Closing a period takes the same lock, so `open_from` is final.
+account AS (
+  INSERT INTO balances AS balance (account_id, posted, transactions)
+  SELECT account_id, -sum(amount), 1
+  FROM booked
+  GROUP BY account_id
+  ORDER BY account_id
+  ON CONFLICT (account_id) DO UPDATE
+  SET posted = balance.posted + excluded.posted, transactions = balance.transactions + 1
+  RETURNING account_id, posted, transactions AS seq, open_from
+),
+
+-- Late usage is billed in the period still open, with its own time kept (rules.md Usage 4).
+billed AS (
+  SELECT booked.*, account.seq, account.posted, greatest(booked.slot, account.open_from) AS billed
+  FROM booked JOIN account USING (account_id)
+),
+posted AS (
+  INSERT INTO postings (account_id, transaction, line, seq, kind, source, destination, amount, balance, effective_at)
+  SELECT account_id, transaction, row_number() OVER (PARTITION BY account_id ORDER BY billed), seq,
+         'usage', 'wallet', 'revenue', sum(amount), posted, billed
+  FROM billed
+  GROUP BY account_id, transaction, seq, posted, billed
+),
+rolled_up AS (
+  INSERT INTO usage_rollups AS sums (
+    account_id, billed, slot, price_id, key_id, upstream,
+    events, requests, quantity, amount, first_time, last_time, evidence
+  )
+  SELECT billed.account_id, billed, slot, price_id, coalesce(key_id, ''), coalesce(upstream, ''),
+         count(*), sum(requests), sum(quantity), sum(lines.amount), min(billed.time), max(billed.time),
+         sha256(string_agg(billed.digest, '' ORDER BY position))
+  FROM billed JOIN lines USING (position) JOIN incoming USING (position)
+  GROUP BY billed.account_id, billed, slot, price_id, coalesce(key_id, ''), coalesce(upstream, '')
+  ON CONFLICT (account_id, billed, slot, price_id, key_id, upstream) DO UPDATE
+  SET events = sums.events + excluded.events,
+      requests = sums.requests + excluded.requests,
+      quantity = sums.quantity + excluded.quantity,
+      amount = sums.amount + excluded.amount,
+      first_time = least(sums.first_time, excluded.first_time),
+      last_time = greatest(sums.last_time, excluded.last_time),
+      evidence = sha256(sums.evidence || excluded.evidence)
+),
+kept AS (
+  INSERT INTO events (account_id, time, source, id, key_id, body)
+  SELECT incoming.account_id, incoming.time, source, id, key_id, body::jsonb
+  FROM incoming JOIN booked USING (position)
+)
+SELECT position FROM booked

@@ -1,0 +1,123 @@
+"""The metering room's SQL: prices by number, events posted, and what is already there."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+
+import msgspec
+
+from billing.db.arrays import BytesArray, InstantArray, Int4Array, Int8Array, TextArray
+from billing.db.dollars import picos
+from billing.db.pool import Connection
+from billing.metering.assess import Assessed, StoredPrice
+
+POST_USAGE = (files("billing.metering") / "post_usage.sql").read_text()
+
+
+class Known(msgspec.Struct, frozen=True):
+    """An event that was booked before: whether its content is `same`, what it cost (picodollars), and its review."""
+
+    same: bool
+    amount: int
+    review: str | None
+
+
+async def account_ids(conn: Connection, wanted: Iterable[str]) -> set[str]:
+    """Those of the wanted accounts that exist."""
+    cursor = await conn.execute("SELECT id FROM accounts WHERE id = ANY(%s)", [TextArray.of(wanted)])
+    return {row["id"] for row in await cursor.fetchall()}
+
+
+async def keys_by_hash(conn: Connection, hashes: Iterable[bytes]) -> dict[bytes, tuple[str, str]]:
+    """Customer keys among the hashes: hash -> (account, key). Revoked ones too: what they used must be billed."""
+    cursor = await conn.execute(
+        "SELECT hash, account_id, id FROM api_keys WHERE account_id IS NOT NULL AND hash = ANY(%s)",
+        [BytesArray.of(hashes)],
+    )
+    return {row["hash"]: (row["account_id"], row["id"]) for row in await cursor.fetchall()}
+
+
+async def price_numbers(conn: Connection, prices: Sequence[StoredPrice]) -> list[int]:
+    """The number of each price, stored now if it was not; prices are never changed, so numbers can be remembered."""
+    digests = [digest_of(price) for price in prices]
+    for digest, price in zip(digests, prices, strict=True):
+        await conn.execute(
+            """
+            INSERT INTO prices (
+              digest, model, dimension, variant, unit, unit_size, official, multiplier, entry, source, book
+            )
+            VALUES (
+              %(digest)s, %(model)s, %(dimension)s, %(variant)s, %(unit)s, %(unit_size)s,
+              %(official)s::numeric, %(multiplier)s::numeric, %(entry)s, %(source)s, %(book)s
+            )
+            ON CONFLICT (digest) DO NOTHING
+            """,
+            {"digest": digest, **msgspec.structs.asdict(price)},
+        )
+    cursor = await conn.execute("SELECT digest, id FROM prices WHERE digest = ANY(%s)", [BytesArray.of(digests)])
+    numbers = {row["digest"]: row["id"] for row in await cursor.fetchall()}
+    return [numbers[digest] for digest in digests]
+
+
+def digest_of(price: StoredPrice) -> bytes:
+    return hashlib.sha256(msgspec.json.encode(price)).digest()
+
+
+async def post_usage(conn: Connection, items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> set[int]:
+    """Book assessed events, each with the numbers of its prices, in one statement.
+
+    Answers the places (0 for the first) of those that are new; the others were there before.
+    """
+    cursor = await conn.execute(POST_USAGE, _columns(items, numbers))
+    return {row["position"] - 1 for row in await cursor.fetchall()}
+
+
+def _columns(items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> dict[str, object]:
+    lines = [
+        (position, number, quantity, amount, place == 0)
+        for position, (item, own) in enumerate(zip(items, numbers, strict=True), start=1)
+        for place, (number, quantity, amount) in enumerate(zip(own, item.quantities, item.amounts, strict=True))
+    ]
+    return {
+        "account_ids": TextArray.of(item.account_id for item in items),
+        "sources": TextArray.of(item.source for item in items),
+        "ids": TextArray.of(item.id for item in items),
+        "digests": BytesArray.of(item.digest for item in items),
+        "times": InstantArray.of(item.time for item in items),
+        "price_ids": TextArray.of(_array(own) for own in numbers),
+        "quantities": TextArray.of(_array(item.quantities) for item in items),
+        "amounts": Int8Array.of([item.amount for item in items]),
+        "reviews": TextArray.of(item.review for item in items),
+        "key_ids": TextArray.of(item.key_id for item in items),
+        "upstreams": TextArray.of(item.upstream for item in items),
+        "bodies": TextArray.of(item.body for item in items),
+        "line_positions": Int4Array.of([line[0] for line in lines]),
+        "line_price_ids": Int4Array.of([line[1] for line in lines]),
+        "line_quantities": Int8Array.of([line[2] for line in lines]),
+        "line_amounts": Int8Array.of([line[3] for line in lines]),
+        "line_requests": Int4Array.of([line[4] for line in lines]),
+    }
+
+
+def _array(values: Sequence[int]) -> str:
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+async def known(conn: Connection, items: Sequence[Assessed]) -> list[Known]:
+    """What is booked under the identities of these events, all of which are there."""
+    cursor = await conn.execute(
+        """
+        SELECT charges.digest = given.digest AS same, charges.amount, charges.review
+        FROM unnest(%(account_ids)s, %(sources)s, %(ids)s, %(digests)s) WITH ORDINALITY
+          AS given(account_id, source, id, digest, position)
+        JOIN charges USING (account_id, source, id)
+        ORDER BY given.position
+        """,
+        {
+            "account_ids": TextArray.of(item.account_id for item in items),
+            "sources": TextArray.of(item.source for item in items),
+            "ids": TextArray.of(item.id for item in items),
+            "digests": BytesArray.of(item.digest for item in items),
+        },
+    )
+    return [Known(row["same"], picos(row["amount"]), row["review"]) for row in await cursor.fetchall()]
