@@ -6,7 +6,7 @@ before those of the names that stand for it at that instant.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -43,7 +43,7 @@ class Book:
         self,
         layers: tuple[Layer, ...],
         aliases: tuple[Alias, ...],
-        lifecycle: dict[str, Any],
+        lifecycle: dict[str, date],
         questions: tuple[Question, ...],
     ) -> None:
         self.layers = layers
@@ -86,6 +86,19 @@ class Book:
                 return self._cards.setdefault(spelling, Card(spelling, self._instants(spelling)))
         return None
 
+    def overlaid(self, text: str, *, layer: str = "local", file: str = "local.csv") -> "Book":
+        """A book in which the prices of this CSV text win over those of this book; raises `BookError`.
+
+        The source of a row may be any text: an operator cites a contract, not our sources table. The new entries are
+        named after the layer, and the digest is another one.
+        """
+        faults: list[str] = []
+        added = rows.read_prices(Table(file, text, rows.PRICE_COLUMNS, faults), layer, None)
+        top = rows.follow_each_other(added, faults)
+        if faults:
+            raise BookError(faults)
+        return Book((top, *self.layers), self.aliases, self.lifecycle, self.questions)
+
     def nearest(self, name: str) -> tuple[str, ...]:
         """Known names most like this one."""
         return names.nearest(name, self.models)
@@ -115,8 +128,8 @@ class Book:
                     seen.add(other)
                     queue.append(other)
 
-    def known_dates(self, name: str, dimension: str, tier: str, context: str) -> list[Entry]:
-        """Every entry there ever was for one dimension, to say when a price is known from."""
+    def history(self, name: str, dimension: str, tier: str = "", context: str = "") -> list[Entry]:
+        """Every entry there ever was for one dimension, by layer, name and time."""
         models = (*self.stand_ins(name), ANY_MODEL)
         return [
             entry for layer in self.layers for m in models for entry in layer.get((m, dimension, tier, context), ())
@@ -137,27 +150,26 @@ class Book:
 
 
 def load(local: Path | None = None, *, published: bool = True) -> Book:
-    """The shipped book, with an operator's own CSV of prices laid over it, and the published row on or off.
+    """The shipped book, with an operator's own CSV of prices laid over it, and the published prices on or off.
 
-    Reads files and raises `BookError` that names every fault of every table; never a book in part. In a local file
-    the source may be any text without being in the sources table.
+    Reads files and raises `BookError` that names every fault of every table; never a book in part.
     """
     faults: list[str] = []
     citations = rows.read_sources(_shipped("sources.csv", rows.SOURCE_COLUMNS, faults))
-    shipped = [
+    tables = [
         rows.read_prices(_shipped(file, rows.PRICE_COLUMNS, faults), layer, citations)
         for layer, file in SHIPPED.items()
         if published or layer != "published"
     ]
-    own = [rows.read_prices(_local(local, faults), "local", None)] if local else []
     aliases = rows.read_aliases(_shipped("aliases.csv", rows.ALIAS_COLUMNS, faults))
-    layers = tuple(rows.follow_each_other(found, faults) for found in (*own, *shipped))
+    layers = tuple(rows.follow_each_other(found, faults) for found in tables)
     faults += faults_of_aliases(aliases, layers)
     lifecycle = rows.read_lifecycle(_shipped("lifecycle.csv", rows.LIFECYCLE_COLUMNS, faults))
     questions = rows.read_questions(_shipped("questions.csv", rows.QUESTION_COLUMNS, faults))
     if faults:
         raise BookError(faults)
-    return Book(layers, tuple(aliases), lifecycle, tuple(questions))
+    book = Book(layers, tuple(aliases), lifecycle, tuple(questions))
+    return book if local is None else book.overlaid(_text_of(local), file=local.name)
 
 
 def faults_of_aliases(aliases: list[Alias], layers: tuple[Layer, ...]) -> list[str]:
@@ -197,14 +209,11 @@ def _shipped(file: str, columns: tuple[str, ...], faults: list[str]) -> Table:
     return Table(file, (TABLES / file).read_text("utf-8"), columns, faults)
 
 
-def _local(path: Path, faults: list[str]) -> Table:
-    """The operator's file. What cannot be read is a fault of it like any other."""
+def _text_of(path: Path) -> str:
     try:
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        faults.append(f"{path.name}:1: cannot be read: {error}.")
-        text = ",".join(rows.PRICE_COLUMNS)
-    return Table(path.name, text, rows.PRICE_COLUMNS, faults)
+        raise BookError([f"{path.name}:1: cannot be read: {error}."]) from None
 
 
 def _grouped(aliases: Iterable[Alias], field: str) -> dict[str, list[Alias]]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pricing import money, units
 from pricing.book import Book, Card
 from pricing.charge import Charge, Line, Price, Rate, recompute
-from pricing.entries import BEGINNING, Entry
+from pricing.entries import END, Entry
 from pricing.errors import MultiplierError, Unpriced
 from pricing.units import LONG_CONTEXT_TOKENS, REQUEST, UNITS
 from pricing.usage import Usage
@@ -166,12 +166,9 @@ def _unknown(book: Book, name: str) -> Unpriced:
 def _no_price(book: Book, name: str, dimension: str, tier: str, context: str, at: datetime) -> Unpriced:
     """Says what is missing, and since when or until when a price is known, if there ever was one."""
     wanted = "|".join(filter(None, (dimension, tier, context)))
-    spans = [
-        f"from {'its launch' if entry.since == BEGINNING else entry.since.date()} ({entry.id})"
-        for key in units.price_keys(dimension)
-        for entry in book.known_dates(name, key, tier, context)
-    ]
-    known = f" A price is known {', '.join(spans)}." if spans else ""
+    entries = [entry for key in units.price_keys(dimension) for entry in book.history(name, key, tier, context)]
+    spans = [entry.id if entry.until == END else f"{entry.id} until {entry.until:%Y-%m-%d}" for entry in entries]
+    known = f" Known at other times: {', '.join(spans)}." if spans else ""
     return Unpriced(
         f"No price is known for {wanted} of {name} at {at:%Y-%m-%dT%H:%M:%SZ}.{known}", model=name, dimension=wanted
     )

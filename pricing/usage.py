@@ -4,9 +4,8 @@ The spellings are those of interfaces.md, "Usage accepted in any of these spelli
 embeddings; Responses, images, transcription and realtime tokens; images by number, size and quality; speech by
 characters; audio by seconds; OpenTelemetry GenAI attributes; and our own `quantities`, one number a dimension.
 
-The specific is subtracted from the general and a negative remainder is refused (rules.md, Usage events 3): cached,
-written, audio and image tokens ⊂ input; audio and image ⊂ output. Reasoning and predicted tokens ⊂ output are checked
-and never added: they are billed as the output they are. Without a split of the cached tokens, they are text.
+Decoding is strict (rules.md, Usage events 2): unknown fields, wrong types, negative and absurd counts are refused, and
+what OpenAI sends as null or leaves out is zero. nesting.py makes the counts disjoint.
 """
 
 from collections.abc import Mapping
@@ -18,20 +17,16 @@ from msgspec import Meta, Struct
 
 from pricing import units
 from pricing.errors import ImpossibleUsage, MalformedUsage
+from pricing.nesting import COUNT_MAX, Count, InputDetails, OutputDetails, Quantities, Whole, input_parts, output_parts
 
-COUNT_MAX = 10**12
-"""The largest count one request may report: beyond every real request, within every integer column."""
 TOOLS_MAX = 32
 DIMENSIONS_MAX = 64
 
-Count = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
 Seconds = int | Decimal
 ToolName = Annotated[str, Meta(pattern=r"^[a-z0-9_.-]{1,40}(:[a-z0-9_.-]{1,40})?$")]
 Tools = Annotated[dict[ToolName, Count], Meta(max_length=TOOLS_MAX)]
 ImageSize = Annotated[str, Meta(pattern=r"^([0-9]{1,5}x[0-9]{1,5}|auto)$")]
 ImageQuality = Annotated[str, Meta(pattern=r"^[a-z]{1,20}$")]
-
-Quantities = dict[str, int]
 
 
 class Usage(Struct, frozen=True, gc=False):
@@ -52,44 +47,6 @@ class Usage(Struct, frozen=True, gc=False):
 
 
 NOTHING = Usage((), ())
-
-
-class CachedDetails(Struct, forbid_unknown_fields=True):
-    """The kinds of the cached tokens, as the Realtime API splits them."""
-
-    text_tokens: Count | None = None
-    audio_tokens: Count | None = None
-    image_tokens: Count | None = None
-
-
-class CacheWriteDetails(Struct, forbid_unknown_fields=True):
-    """How long the written tokens are kept, as the Responses API splits them; the rest is kept 30 minutes."""
-
-    ttl_30m_tokens: Count | None = None
-    ttl_12h_tokens: Count | None = None
-
-
-class InputDetails(Struct, forbid_unknown_fields=True):
-    """Parts of the input. OpenAI leaves fields out or sends null as it likes; both mean zero."""
-
-    cached_tokens: Count | None = None
-    audio_tokens: Count | None = None
-    image_tokens: Count | None = None
-    text_tokens: Count | None = None
-    cache_write_tokens: Count | None = None
-    cached_tokens_details: CachedDetails | None = None
-    cache_write_tokens_details: CacheWriteDetails | None = None
-
-
-class OutputDetails(Struct, forbid_unknown_fields=True):
-    """Parts of the output."""
-
-    reasoning_tokens: Count | None = None
-    audio_tokens: Count | None = None
-    image_tokens: Count | None = None
-    text_tokens: Count | None = None
-    accepted_prediction_tokens: Count | None = None
-    rejected_prediction_tokens: Count | None = None
 
 
 class ChatUsage(Struct, forbid_unknown_fields=True):
@@ -302,76 +259,13 @@ def _tokens(of_input: Total, of_output: Total, total: int | None, tools: Tools |
         )
     counts = {"input": input_tokens}
     if input_details is not None:
-        counts = _input_parts(_Whole(input_name, input_tokens, f"$.{input_path}"), input_details)
+        counts = input_parts(Whole(input_name, input_tokens, f"$.{input_path}"), input_details)
     counts["output"] = output_tokens
     reasoning = 0
     if output_details is not None:
-        counts |= _output_parts(_Whole(output_name, output_tokens, f"$.{output_path}"), output_details)
+        counts |= output_parts(Whole(output_name, output_tokens, f"$.{output_path}"), output_details)
         reasoning = output_details.reasoning_tokens or 0
     return _usage(counts | _tools(tools or {}), input_tokens, output_tokens, reasoning)
-
-
-class _Whole:
-    """A general count from which specific ones are taken."""
-
-    def __init__(self, name: str, count: int, path: str) -> None:
-        self.name, self.count, self.path = name, count, path
-
-    def less(self, **parts: int | None) -> int:
-        """What remains when the parts, which do not overlap, are taken away; refuses a negative remainder."""
-        given = {name: part for name, part in parts.items() if part}
-        remainder = self.count - sum(given.values())
-        if remainder < 0:
-            listed = " and ".join(f"{name} {part}" for name, part in given.items())
-            together = f", together {sum(given.values())}," if len(given) > 1 else ""
-            raise ImpossibleUsage(
-                f"{self.path}.{next(reversed(given))}",
-                f"{listed}{together} cannot be part of {self.name} {self.count}: {remainder} would remain.",
-            )
-        return remainder
-
-
-def _input_parts(whole: _Whole, details: InputDetails) -> Quantities:
-    audio, image, cached = details.audio_tokens or 0, details.image_tokens or 0, details.cached_tokens or 0
-    written = details.cache_write_tokens or 0
-    cached_kinds = details.cached_tokens_details or CachedDetails()
-    cached_audio, cached_image = cached_kinds.audio_tokens or 0, cached_kinds.image_tokens or 0
-    kept = details.cache_write_tokens_details or CacheWriteDetails()
-    kept_12h = kept.ttl_12h_tokens or 0
-
-    whole.less(text_tokens=details.text_tokens, audio_tokens=audio, image_tokens=image)
-    of_cached = _Whole("cached_tokens", cached, f"{whole.path}.cached_tokens_details")
-    of_cached.less(text_tokens=cached_kinds.text_tokens, audio_tokens=cached_audio, image_tokens=cached_image)
-    cached_text = cached - cached_audio - cached_image
-    of_written = _Whole("cache_write_tokens", written, f"{whole.path}.cache_write_tokens_details")
-    of_written.less(ttl_30m_tokens=kept.ttl_30m_tokens, ttl_12h_tokens=kept_12h)
-    return {
-        "input": whole.less(
-            audio_tokens=audio, image_tokens=image, cache_write_tokens=written, cached_tokens=cached_text
-        ),
-        "cached_input": cached_text,
-        "cache_write": written - kept_12h,
-        "cache_write_12h": kept_12h,
-        "input_audio": _Whole("audio_tokens", audio, of_cached.path).less(audio_tokens=cached_audio),
-        "cached_input_audio": cached_audio,
-        "input_image": _Whole("image_tokens", image, of_cached.path).less(image_tokens=cached_image),
-        "cached_input_image": cached_image,
-    }
-
-
-def _output_parts(whole: _Whole, details: OutputDetails) -> Quantities:
-    audio, image = details.audio_tokens or 0, details.image_tokens or 0
-    whole.less(text_tokens=details.text_tokens, audio_tokens=audio, image_tokens=image)
-    whole.less(
-        reasoning_tokens=details.reasoning_tokens,
-        accepted_prediction_tokens=details.accepted_prediction_tokens,
-        rejected_prediction_tokens=details.rejected_prediction_tokens,
-    )
-    return {
-        "output": whole.less(audio_tokens=audio, image_tokens=image),
-        "output_audio": audio,
-        "output_image": image,
-    }
 
 
 def _tools(calls: Mapping[str, int]) -> Quantities:
