@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -21,6 +22,7 @@ HOLD = """
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 from billing.embedded import EmbeddedError, embedded
 try:
     with embedded(Path(sys.argv[1])) as url:
@@ -108,15 +110,20 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@contextmanager
+def used(home: Path) -> Iterator[Place]:
+    place = Place(home)
+    yield place
+    for each in place.users:
+        each.kill()
+    place.until(place.gone)
+
+
 @pytest.fixture
 def empty() -> Iterator[Place]:
     """A place where no server has been yet."""
-    with open_folder() as folder:
-        place = Place(folder / "home")
+    with open_folder() as folder, used(folder / "home") as place:
         yield place
-        for each in place.users:
-            each.kill()
-        place.until(place.gone)
 
 
 @pytest.fixture(scope="session")
@@ -128,19 +135,25 @@ def made() -> Iterator[Path]:
 
 
 @pytest.fixture
-def place(empty: Place, made: Path) -> Place:
-    """A place with a database in it; copied, because making one takes a second."""
-    subprocess.run(["cp", "-a", str(made), str(empty.home)], check=True)
-    return empty
+def place(made: Path) -> Iterator[Place]:
+    """A place with a database in it. One test after the other uses it, because making one takes a second."""
+    with used(made) as place:
+        yield place
 
 
 @pytest.fixture
-def rows() -> Callable[[str], int]:
+def table() -> str:
+    """Each test writes into a table of its own."""
+    return f"written_{uuid4().hex}"
+
+
+@pytest.fixture
+def rows(table: str) -> Callable[[str], int]:
     """Number of rows in the table that `write` fills."""
 
     def count(url: str) -> int:
         with psycopg.connect(url) as connection:
-            row = connection.execute("select count(*) from written").fetchone()
+            row = connection.execute(f"select count(*) from {table}").fetchone()
         assert row is not None
         return int(row[0])
 
@@ -148,14 +161,14 @@ def rows() -> Callable[[str], int]:
 
 
 @pytest.fixture
-def write() -> Callable[[str, int], None]:
+def write(table: str) -> Callable[[str, int], None]:
     """One committed row after the other."""
 
     def insert(url: str, count: int) -> None:
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("create table if not exists written (number bigint generated always as identity)")
+            connection.execute(f"create table if not exists {table} (number bigint generated always as identity)")
             for _ in range(count):
-                connection.execute("insert into written default values")
+                connection.execute(f"insert into {table} default values")
 
     return insert
 

@@ -43,10 +43,14 @@ def test_root_keeps_the_owner_of_existing_data(empty):
 
 
 def test_data_of_a_major_version_that_is_not_installed(place):
-    (place.home / "data" / "PG_VERSION").write_text("14\n")
-
-    with pytest.raises(EmbeddedError, match=r"written by PostgreSQL 14, which the installed PostgreSQL \(\d+\.\d+"):
-        embedded(place.home).__enter__()
+    version = place.home / "data" / "PG_VERSION"
+    written = version.read_text()
+    version.write_text("14\n")
+    try:
+        with pytest.raises(EmbeddedError, match=r"written by PostgreSQL 14, which the installed PostgreSQL \(\d+\.\d+"):
+            embedded(place.home).__enter__()
+    finally:
+        version.write_text(written)
 
 
 def test_no_postgresql_at_all(empty, monkeypatch, tmp_path):
