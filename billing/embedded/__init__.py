@@ -84,7 +84,7 @@ class Embedded:
         self._users: int | None = None
         try:
             self.url = self._start()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self.close()
             raise EmbeddedError(f"The embedded PostgreSQL in {self.home.path} cannot be started: {error}.") from error
         except BaseException:

@@ -21,17 +21,18 @@ class Account:
         if self.lent:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
-    def may_enter(self, folder: Path) -> bool:
-        found = folder.stat()
+    def may_enter(self, path: Path) -> bool:
+        found = path.stat()
         if self.uid == found.st_uid:
             return bool(found.st_mode & 0o100)
         return bool(found.st_mode & (0o010 if self.gid == found.st_gid else 0o001))
 
-    def barrier(self, folder: Path) -> Path | None:
-        """The outermost folder on the way to this one that the account may not enter."""
+    def barrier(self, path: Path) -> Path | None:
+        """The outermost folder on the way to this file or folder that the account may not enter."""
         if not self.lent:
             return None
-        return next((step for step in [*reversed(folder.parents), folder] if not self.may_enter(step)), None)
+        path = path.resolve()
+        return next((step for step in [*reversed(path.parents), path] if not self.may_enter(step)), None)
 
 
 def account_for(data: Path) -> Account:

@@ -63,7 +63,7 @@ def _candidates(copies: Path) -> Iterator[Path]:
     if pg_ctl := shutil.which("pg_ctl"):
         yield Path(pg_ctl).resolve().parents[1]
     yield from sorted(SYSTEM.glob("[0-9]*"), key=lambda folder: int(re.sub(r"\D.*", "", folder.name)), reverse=True)
-    yield from sorted(copies.glob("postgresql-[0-9]*[0-9]"), reverse=True)
+    yield from sorted(copies.glob("postgresql-[0-9]*[0-9]/*/*"), reverse=True)
 
 
 def _version(program: Path) -> str | None:
@@ -81,12 +81,20 @@ def within_reach(chosen: Installation, account: Account, copies: Path) -> Instal
     if account.barrier(Path(chosen.program("postgres"))) is None:
         return chosen
     copy = copies / f"postgresql-{chosen.version}"
+    folder = chosen.folder
     if not copy.exists():
         new = copies / f"postgresql-{chosen.version}.new"
         shutil.rmtree(new, ignore_errors=True)
-        shutil.copytree(chosen.folder, new, symlinks=True, ignore=shutil.ignore_patterns("include", "pkgconfig", "*.a"))
+        _copy(folder, new / folder.parent.name / folder.name)
+        libraries = folder.parent.with_name(f"{folder.parent.name}.libs")  # the package's programs look for them there
+        if libraries.exists():
+            _copy(libraries, new / libraries.name)
         for path in [new, *new.rglob("*")]:
             if not path.is_symlink():
                 path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
         new.rename(copy)
-    return Installation(copy, chosen.version)
+    return Installation(copy / folder.parent.name / folder.name, chosen.version)
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("include", "pkgconfig", "*.a"))

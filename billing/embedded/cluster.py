@@ -22,13 +22,13 @@ SOCKET_PATH_BYTES_MAX = 103  # macOS; Linux has 107
 
 @dataclass(frozen=True)
 class Home:
-    """The folder that holds PostgreSQL's `data/`, the socket's `run/`, three locks and the log."""
+    """The folder that holds PostgreSQL's `pgdata/`, the socket's `run/`, three locks and the log."""
 
     path: Path
 
     @property
     def data(self) -> Path:
-        return self.path / "data"
+        return self.path / "pgdata"
 
     @property
     def log(self) -> Path:
@@ -51,7 +51,7 @@ class Home:
 
     def major(self) -> int | None:
         """The major version that wrote the data."""
-        return int((self.data / "PG_VERSION").read_text()) if self.data.exists() else None
+        return int((self.data / "PG_VERSION").read_text().split(".")[0]) if self.data.exists() else None
 
 
 def environment() -> dict[str, str]:
@@ -67,6 +67,11 @@ def make_home(home: Home, account: Account) -> None:
                 folder.mkdir()
             if account.lent:
                 folder.chmod(0o755)
+    if (home.path / "PG_VERSION").exists():
+        raise EmbeddedError(
+            f"{home.path} is itself a PostgreSQL data folder, which this service did not make. Choose another folder, "
+            "or start that PostgreSQL and point BILLING_DATABASE_URL at it."
+        )
     if account.lent:  # our own folder; what it holds is closed one by one
         home.path.chmod(stat.S_IMODE(home.path.stat().st_mode) | 0o111)
     barrier = account.barrier(home.path)
@@ -97,7 +102,7 @@ def socket_folder(home: Home, account: Account) -> Path:
 
 def create_data(home: Home, installation: Installation, account: Account) -> None:
     """Make the cluster and its database beside, then rename: a kill at any moment leaves nothing half made."""
-    new = home.path / "data.new"
+    new = home.path / "pgdata.new"
     lock = keeper.lock_within(home.server_lock, fcntl.LOCK_EX, keeper.LEFTOVER_SECONDS_MAX)
     if lock is None:
         raise EmbeddedError(f"An earlier initdb is still at work in {new}. Wait for it or end it, then try again.")

@@ -10,7 +10,6 @@ home folder. The kernel drops a lock with the last process that holds it, howeve
 Run by path in an isolated interpreter, so it imports the standard library only and nothing of this project.
 """
 
-import ctypes
 import fcntl
 import json
 import os
@@ -49,7 +48,7 @@ class Order:
 
     @property
     def data(self) -> Path:
-        return Path(self.home, "data")
+        return Path(self.home, "pgdata")
 
 
 def try_lock(path: Path, kind: int) -> int | None:
@@ -159,7 +158,9 @@ def own_the_data(order: Order) -> int:
             f"PostgreSQL process {pid} runs on {order.data} but was not started by this service. Stop it and try again."
         )
     if lock is None:
-        give_up(f"Processes of an earlier PostgreSQL on {order.data} are still running. End them and try again.")
+        give_up(
+            f"An earlier PostgreSQL on {order.data} has not ended yet; `fuser {path}` lists its processes. End them."
+        )
     return lock
 
 
@@ -183,6 +184,8 @@ def end_with_parent() -> Callable[[], object] | None:
     """On Linux the kernel tells the server to shut down in order when even the keeper is killed."""
     if sys.platform != "linux":
         return None
+    import ctypes  # not needed by those who import this module for its locks
+
     prctl, set_parent_death_signal = ctypes.CDLL(None).prctl, 1
     return lambda: prctl(set_parent_death_signal, int(signal.SIGINT))
 
@@ -210,7 +213,7 @@ def bound_log(log: Path) -> None:
     """Keep one earlier part. The writers append, so cutting the file under them is safe."""
     with suppress(OSError):
         if log.stat().st_size > LOG_BYTES_MAX:
-            shutil.copyfile(log, log.with_suffix(".log.1"))
+            shutil.copy(log, log.with_suffix(".log.1"))
             os.truncate(log, 0)
 
 

@@ -75,7 +75,7 @@ class Place:
         return self.users[-1]
 
     def postmaster(self) -> int | None:
-        return keeper.server_pid(self.home / "data")
+        return keeper.server_pid(self.home / "pgdata")
 
     def keeper(self) -> int:
         """The postmaster's parent."""

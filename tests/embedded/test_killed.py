@@ -14,14 +14,14 @@ linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /
 
 def test_a_killed_initdb_leaves_nothing_half_made(empty, write, rows):
     starter = empty.user()
-    empty.until((empty.home / "data.new" / "base").exists)
+    empty.until((empty.home / "pgdata.new" / "base").exists)
     starter.kill()
-    assert not (empty.home / "data").exists()
+    assert not (empty.home / "pgdata").exists()
 
     with embedded(empty.home) as url:
         write(url, 1)
         assert rows(url) == 1
-    assert not (empty.home / "data.new").exists()
+    assert not (empty.home / "pgdata.new").exists()
 
 
 @linux
@@ -69,7 +69,7 @@ def test_a_killed_keeper_takes_the_server_along_in_order(place, kill, write, row
     owner.kill()
     place.until(place.gone, seconds=10)
 
-    assert not (place.home / "data" / "postmaster.pid").exists()  # it was a shutdown, not a crash
+    assert not (place.home / "pgdata" / "postmaster.pid").exists()  # it was a shutdown, not a crash
     with embedded(place.home) as url:
         assert rows(url) == 5
 
@@ -108,8 +108,8 @@ def test_a_stale_lock_file(place, write, rows, what):
     """PostgreSQL itself refuses to start beside a zombie, or a stranger of its own account with the same number."""
     with embedded(place.home) as url:
         write(url, 2)
-        postmaster_pid = (place.home / "data" / "postmaster.pid").read_text().splitlines()
-    owner = account.account_for(place.home / "data")
+        postmaster_pid = (place.home / "pgdata" / "postmaster.pid").read_text().splitlines()
+    owner = account.account_for(place.home / "pgdata")
     sleeper = subprocess.Popen(
         ["sleep", "0" if what == "zombie" else "60"], **keeper.identity(owner.uid, owner.gid, lent=owner.lent)
     )
@@ -117,7 +117,7 @@ def test_a_stale_lock_file(place, write, rows, what):
         if what == "zombie":
             place.until(lambda: keeper.process(sleeper.pid)[0] == "Z")
         lines = [] if what == "empty" else [str(sleeper.pid), *postmaster_pid[1:], ""]
-        stale = place.home / "data" / "postmaster.pid"
+        stale = place.home / "pgdata" / "postmaster.pid"
         stale.write_text("\n".join(lines))
         os.chown(stale, owner.uid, owner.gid)
         socket_lock = place.home / "run" / f"{keeper.SOCKET_NAME}.lock"
@@ -141,6 +141,7 @@ def test_a_number_used_again_by_another_home_is_a_stranger_too(place, tmp_path):
         assert keeper.server_pid(tmp_path) is None
 
 
+@linux
 def test_a_terminal_and_a_service_manager_do_not_end_the_server_under_its_users(place, write, rows):
     with embedded(place.home) as url:
         write(url, 1)

