@@ -1,4 +1,4 @@
-"""One pool of connections a process, and the transaction that is tried again.
+"""One pool of connections for each process, and transactions that are tried again.
 
 Connections are in autocommit: one statement is one transaction, and whoever needs more says `conn.transaction()`.
 Rows come as dicts, instants in UTC.
@@ -25,7 +25,8 @@ Pool = AsyncConnectionPool[Connection]
 APPLICATION_NAME = "billing"
 ATTEMPTS_MAX = 5
 BACKOFF_MS_MAX = 10  # doubles with every attempt; what is waited is a random part of it
-# The pool waits 1, 2 s … between attempts to reach a lost database; it gives up early, and the next request tries again.
+# The pool waits 1, 2 s … between attempts to reach a lost database; it gives up early, and the next request tries
+# again.
 RECONNECT_SECONDS_MAX = 5.0
 # A database that vanished without a word is noticed within 25 s.
 KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
@@ -34,7 +35,7 @@ T = TypeVar("T")
 
 
 async def open_pool(settings: Settings, url: str) -> Pool:
-    """A pool that opens even while the database is away: a request meanwhile fails with PoolTimeout, later ones work."""
+    """A pool that opens even while the database is away: requests fail with PoolTimeout until it is back."""
     pool = AsyncConnectionPool(
         url,
         connection_class=Connection,
@@ -71,7 +72,8 @@ def _connection_options(settings: Settings, url: str) -> dict[str, object]:
 async def discard_if_closed(conn: Connection) -> None:
     """Keep connections that a restarted database has closed from being handed out.
 
-    An idle connection has nothing to read unless the server closed it; to look costs a microsecond, SELECT 1 a round trip.
+    An idle connection has nothing to read unless the server closed it. To look costs a microsecond, SELECT 1 a round
+    trip.
     """
     poll = select.poll()
     poll.register(conn.fileno(), select.POLLIN)
@@ -80,16 +82,24 @@ async def discard_if_closed(conn: Connection) -> None:
         raise OperationalError("the server closed the connection")
 
 
-async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[T]]) -> T:
-    """Run `work` in a transaction, and all of it again when the database asks for that (40001, 40P01).
+async def with_retries(work: Callable[[], Awaitable[T]]) -> T:
+    """Do `work`, a whole transaction, and do all of it again when the database asks for that (40001, 40P01).
 
-    `work` must do nothing outside of its connection that may not happen twice.
+    `work` must change nothing outside of its transaction that may not be changed twice.
     """
     for attempt in range(ATTEMPTS_MAX - 1):
         try:
-            async with pool.connection() as conn, conn.transaction():
-                return await work(conn)
+            return await work()
         except (SerializationFailure, DeadlockDetected):
             await asyncio.sleep(secrets.randbelow(BACKOFF_MS_MAX << attempt) / 1000)
-    async with pool.connection() as conn, conn.transaction():
-        return await work(conn)
+    return await work()
+
+
+async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Do `work` in a transaction of its own, with retries."""
+
+    async def transaction() -> T:
+        async with pool.connection() as conn, conn.transaction():
+            return await work(conn)
+
+    return await with_retries(transaction)
