@@ -1,0 +1,62 @@
+"""Metrics in Prometheus' names. The names are an interface: add to them, don't rename them."""
+
+import os
+from collections.abc import Iterable
+from typing import Protocol
+
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE = "text/plain; version=1.0.0"
+MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"  # where several workers put their numbers together; `serve` sets it
+
+EVENTS = Counter("billing_events", "Usage events by what became of them.", ["result"])
+PRICE_MISSING = Counter("billing_price_missing", "Usage events kept without a price.")
+EVENT_LAG = Histogram(
+    "billing_event_lag_seconds",
+    "From an event's own time to its acknowledgement.",
+    buckets=(0.1, 0.5, 1, 5, 30, 300, 3600, 86400),
+)
+POSTINGS = Counter("billing_postings", "Postings written to the ledger.")
+IMBALANCE = Gauge("billing_ledger_imbalance", "Differences that `verify` found last.", multiprocess_mode="mostrecent")
+INVOICE_SECONDS = Histogram("billing_invoice_seconds", "Making one invoice.", buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30))
+UNPARTITIONED = Gauge(
+    "billing_events_unpartitioned",
+    "Rows in events_default: the month's partition was missing.",
+    multiprocess_mode="mostrecent",
+)
+HTTP_SECONDS = Histogram(
+    "billing_http_request_seconds",
+    "Requests by route and class of status.",
+    ["method", "route", "status"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
+
+
+class HasStatus(Protocol):
+    @property
+    def status(self) -> str: ...
+
+
+def events_taken(results: Iterable[HasStatus]) -> None:
+    """Count events by result: accepted, duplicate, conflict, rejected, unpriced."""
+    for result in results:
+        EVENTS.labels(result.status).inc()
+        if result.status == "unpriced":
+            PRICE_MISSING.inc()
+
+
+def exposition() -> bytes:
+    """Everything measured, as text; of all workers together when there are several."""
+    if MULTIPROCESS_DIR not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
