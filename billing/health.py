@@ -1,0 +1,65 @@
+"""For whoever watches the service: does it live, is it ready, what does it measure."""
+
+import asyncio
+from typing import Literal
+
+import msgspec
+import psycopg
+from litestar import Response, get
+from litestar.datastructures import State
+
+from billing.db.migrate import pending
+from billing.db.partitions import unpartitioned
+from billing.db.pool import Connection
+from billing.errors import Fault, Unavailable
+from billing.observe import metrics
+
+DATABASE_SECONDS_MAX = 2.0
+PUBLIC: list[dict[str, list[str]]] = [{}]  # how the schema says that no key is needed
+
+
+class Alive(msgspec.Struct, frozen=True):
+    status: Literal["alive"] = "alive"
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """`warnings` are for the operator: the service works, but somebody should look."""
+
+    status: Literal["ready"] = "ready"
+    warnings: tuple[str, ...] = ()
+
+
+@get("/healthz", tags=["operations"], security=PUBLIC, sync_to_thread=False)
+def healthz() -> Alive:
+    """Whether the process lives. It says nothing of the database: a restart would not help that."""
+    return Alive()
+
+
+@get("/readyz", tags=["operations"], security=PUBLIC)
+async def readyz(state: State) -> Ready:
+    """Whether requests can be served: the database answers and its schema is this release's. 503 names what fails."""
+    try:
+        async with asyncio.timeout(DATABASE_SECONDS_MAX), state.pool.connection() as conn:
+            if await pending(conn):
+                raise _not_ready("migrations", "The database's schema is older than this release: run billing migrate.")
+            return Ready(warnings=await _warnings(conn))
+    except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError):
+        raise _not_ready("database", "The database does not answer.") from None
+
+
+def _not_ready(check: str, sentence: str) -> Unavailable:
+    return Unavailable("not_ready", sentence, (Fault(check, sentence),), retry_after=2)
+
+
+async def _warnings(conn: Connection) -> tuple[str, ...]:
+    strays = await unpartitioned(conn)
+    return (f"{strays} events lie in events_default: a month's partition was missing.",) if strays else ()
+
+
+@get("/metrics", tags=["operations"], security=PUBLIC, sync_to_thread=False)
+def prometheus() -> Response[bytes]:
+    """Counts and times in Prometheus' text format; nothing in it names a customer."""
+    return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
+
+
+handlers = [healthz, readyz, prometheus]
