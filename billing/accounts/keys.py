@@ -14,7 +14,7 @@ import msgspec
 
 from billing import ids
 from billing.db.pool import Connection
-from billing.errors import NotFound, Unauthorized
+from billing.errors import Invalid, NotFound, Unauthorized
 
 PREFIX = "idr_"
 SECRET_CHARACTERS = 43  # 62 ** 43 > 2 ** 256
@@ -30,6 +30,17 @@ class Principal(msgspec.Struct, frozen=True):
     key_id: str
     scope: Scope
     account_id: str | None = None
+
+    def account(self, named: str | None) -> str:
+        """The account a request is about: a customer's own, which need not be named; another key names one.
+
+        Raises NotFound for somebody else's account, Invalid when none is named.
+        """
+        if self.account_id is not None and named not in (None, self.account_id):
+            raise NotFound("unknown_account", f"There is no account {named}.")
+        if (account := self.account_id or named) is None:
+            raise Invalid("missing_parameter", "Say which account: ?account=acct_…")
+        return account
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,6 +41,16 @@ def posting_view(row: dict[str, Any]) -> PostingView:
     return PostingView(**{field: named[field] for field in PostingView.__struct_fields__})
 
 
+async def by_number(conn: Connection, account_id: str, transaction: int) -> PostingView:
+    """The first posting of a transaction that is known to exist."""
+    cursor = await conn.execute(
+        "SELECT * FROM postings WHERE account_id = %s AND transaction = %s AND line = 1", [account_id, transaction]
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return posting_view(row)
+
+
 async def journal(conn: Connection, account_id: str, page: Page) -> tuple[list[PostingView], bool]:
     """A page of the account's postings, newest first, and whether more follow."""
     rows, more = await rows_of(

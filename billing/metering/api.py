@@ -1,17 +1,27 @@
 """Usage over HTTP: events in, events and sums out."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Literal
+from zoneinfo import ZoneInfo
 
-from litestar import post
+import msgspec
+from litestar import Router, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromQuery
+from litestar.params import FromPath, FromQuery
 
-from billing.errors import Invalid
-from billing.http import StrictRequest, requires
+from billing.accounts import store as accounts
+from billing.accounts.keys import Principal
+from billing.db.pool import Pool
+from billing.errors import Conflict, Invalid, NotFound
+from billing.http import Cursor, Limit, StrictRequest, requires
+from billing.metering import reads
 from billing.metering.answers import LISTED_MAX, Answer, Result, answer
 from billing.metering.events import JSON, NDJSON, read
 from billing.metering.intake import Intake
+from billing.metering.reads import EventView, Grouping, UsageRow
+from billing.pages import Listing, Page
 from billing.settings import Settings
+from pricing import money
 
 Listed = Literal["all", "notable"]
 
@@ -43,3 +53,99 @@ def _nothing_accepted(found: list[Result]) -> Invalid:
     faults = tuple(fault for result in found for fault in result.errors)
     subject = "The event was" if len(found) == 1 else f"None of the {len(found)} events was"
     return Invalid("nothing_accepted", f"{subject} accepted: {found[0].reason}", faults)
+
+
+@get("/v1/events/{event_id:str}", guards=[requires("customer", "gateway", "admin")], tags=["usage"])
+async def get_event(
+    event_id: FromPath[str],
+    pool: NamedDependency[Pool],
+    principal: NamedDependency[Principal],
+    source: FromQuery[str | None] = None,
+    account: FromQuery[str | None] = None,
+) -> EventView:
+    """One event: what was posted, its charge explained line by line, and its postings."""
+    account_id = principal.account(account) if principal.account_id else account
+    async with pool.connection() as conn:
+        found = await reads.find(conn, event_id=event_id, source=source, account_id=account_id)
+    if not found:
+        raise NotFound("unknown_event", f"There is no event {event_id}.")
+    if len(found) > 1:
+        raise Conflict("ambiguous_event", f"More than one event is called {event_id}: add ?source= or ?account=.")
+    return found[0]
+
+
+@get("/v1/events", guards=[requires("admin")], tags=["usage"])
+async def list_events_for_review(
+    pool: NamedDependency[Pool],
+    account: FromQuery[str | None] = None,
+    limit: Limit = 20,
+    starting_after: Cursor = None,
+    ending_before: Cursor = None,
+) -> Listing[EventView]:
+    """The review queue: events that are kept but not billed, because no price or no usage is known. Newest first."""
+    async with pool.connection() as conn:
+        found, more = await reads.waiting(conn, account, Page(limit, starting_after, ending_before))
+    return Listing(url="/v1/events", has_more=more, data=found)
+
+
+GROUPED_BY: tuple[Grouping, ...] = ("day", "model")
+
+
+class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Sums of an account's usage in [start, end), by the time of use; days are those of `time_zone`."""
+
+    account: str
+    start: datetime
+    end: datetime
+    time_zone: str
+    currency: str
+    requests: int
+    amount: str
+    data: list[UsageRow]
+    object: str = "usage"
+
+
+@get("/v1/usage", guards=[requires("customer", "gateway", "admin")], tags=["usage"])
+async def get_usage(
+    pool: NamedDependency[Pool],
+    principal: NamedDependency[Principal],
+    account: FromQuery[str | None] = None,
+    start: FromQuery[datetime | None] = None,
+    end: FromQuery[datetime | None] = None,
+    group_by: FromQuery[list[Grouping] | None] = None,
+) -> UsageReport:
+    """What was used and what it cost, by day, model or key, or any of them together.
+
+    `start` and `end` are instants, or local times of the account's zone when they name no zone; the last 30 days, if
+    not said.
+    """
+    async with pool.connection() as conn:
+        owner = await accounts.get(conn, principal.account(account))
+        zone = ZoneInfo(owner.time_zone)
+        until = _instant(end, zone) or datetime.now(UTC)
+        since = _instant(start, zone) or until - timedelta(days=30)
+        if since >= until:
+            raise Invalid("empty_span", f"The span from {since.isoformat()} to {until.isoformat()} is empty.")
+        groups: list[Grouping] = list(dict.fromkeys(group_by or GROUPED_BY))
+        rows = await reads.usage(
+            conn, account_id=owner.id, start=since, end=until, time_zone=owner.time_zone, group_by=groups
+        )
+    return UsageReport(
+        account=owner.id,
+        start=since,
+        end=until,
+        time_zone=owner.time_zone,
+        currency="USD",
+        requests=sum(row.requests for row in rows),
+        amount=money.format(sum(money.parse(row.amount) for row in rows)),
+        data=rows,
+    )
+
+
+def _instant(given: datetime | None, zone: ZoneInfo) -> datetime | None:
+    if given is None or given.tzinfo is not None:
+        return given
+    return given.replace(tzinfo=zone)
+
+
+router = Router("/", route_handlers=[post_events, get_event, list_events_for_review, get_usage])

@@ -5,8 +5,6 @@ read (events.py) → resolve accounts → assess (assess.py) → post_usage.sql 
 
 from datetime import UTC, datetime, timedelta
 
-from psycopg import Rollback
-
 from billing import observe
 from billing.accounts.keys import hash_of
 from billing.db.pool import Connection, Pool, with_retries
@@ -100,14 +98,21 @@ class Intake:
 
     async def _book_all(self, conn: Connection, items: list[Assessed], numbers: list[tuple[int, ...]]) -> list[Result]:
         """Book all of them or, when one conflicts with what is booked, none."""
-        async with conn.transaction() as transaction:
-            results = await self._book(conn, items, numbers)
-            conflicts = any(result.status == "conflict" for result in results)
-            if conflicts:
-                raise Rollback(transaction)
-        if not conflicts:
-            return results
-        return [result if result.status == "conflict" else held_back(result) for result in results]
+        try:
+            async with conn.transaction():
+                results = await self._book(conn, items, numbers)
+                if any(result.status == "conflict" for result in results):
+                    raise _NotAll(results)
+        except _NotAll as fault:
+            return [result if result.status == "conflict" else held_back(result) for result in fault.results]
+        return results
+
+
+class _NotAll(Exception):
+    """Takes back what a batch has booked that was to be booked whole."""
+
+    def __init__(self, results: list[Result]) -> None:
+        self.results = results
 
 
 def _owner_named(event: UsageEvent) -> str | bytes:

@@ -83,7 +83,6 @@ def upgrade() -> None:
         sa.Column("actor", sa.Text(), nullable=False, comment="id of the key that asked"),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("request", sa.LargeBinary(), nullable=False, comment="digest of method, path and body"),
-        sa.Column("status", sa.SmallInteger(), nullable=False),
         sa.Column("response", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("actor", "key", name=op.f("idempotency_keys_pkey")),

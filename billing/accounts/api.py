@@ -1,0 +1,226 @@
+"""Accounts, keys and balances over HTTP."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+from litestar import Router, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery
+from msgspec import Meta
+
+from billing import ids
+from billing.accounts import keys, store
+from billing.accounts.keys import Key, Principal
+from billing.accounts.store import Account
+from billing.db.pool import Pool
+from billing.errors import Fault, Invalid
+from billing.http import Cursor, Limit, requires
+from billing.pages import Listing, Page
+from pricing import money
+
+Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Lines = Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f]*$")]
+AccountId = Annotated[str, Meta(pattern=r"^acct_[A-Za-z0-9_-]{1,59}$")]
+Instant = Annotated[datetime, Meta(tz=True)]
+
+
+class NewAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An account to be made. An `id` of your own makes the request safe to send again; without one it is given."""
+
+    name: Text
+    id: AccountId | None = None
+    email: Text | None = None
+    address: Lines | None = None
+    time_zone: Text = "UTC"
+
+
+class AccountChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is to change; what is not named stays. Invoices made before keep what they said."""
+
+    name: Text | msgspec.UnsetType = msgspec.UNSET
+    email: Text | msgspec.UnsetType | None = msgspec.UNSET
+    address: Lines | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A customer's key to be made, for one account."""
+
+    name: Text = "default"
+    expires_at: Instant | None = None
+
+
+class NewServiceKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A key to be made for a gateway, which posts usage, or for an administrator."""
+
+    scope: Literal["gateway", "admin"]
+    name: Text
+    expires_at: Instant | None = None
+
+
+class IssuedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key just made. `secret` is the key itself, shown this once."""
+
+    key: Key
+    secret: str
+
+
+class BalanceView(msgspec.Struct, frozen=True, kw_only=True):
+    """Dollars. `available` = posted + credit_limit - held is what can still be spent."""
+
+    account: str
+    currency: str
+    posted: str
+    held: str
+    credit_limit: str
+    available: str
+    as_of: datetime
+
+
+@post("/v1/accounts", guards=[requires("admin")], tags=["accounts"])
+async def create_account(data: NewAccount, pool: NamedDependency[Pool]) -> Account:
+    """Make an account."""
+    _check_zone(data.time_zone)
+    async with pool.connection() as conn:
+        return await store.create(
+            conn,
+            account_id=data.id or ids.new("acct"),
+            name=data.name,
+            email=data.email,
+            address=data.address,
+            time_zone=data.time_zone,
+        )
+
+
+@get("/v1/accounts", guards=[requires("admin")], tags=["accounts"])
+async def list_accounts(
+    pool: NamedDependency[Pool],
+    limit: Limit = 20,
+    starting_after: Cursor = None,
+    ending_before: Cursor = None,
+) -> Listing[Account]:
+    """All accounts, newest first."""
+    async with pool.connection() as conn:
+        found, more = await store.listed(conn, Page(limit, starting_after, ending_before))
+    return Listing(url="/v1/accounts", has_more=more, data=found)
+
+
+@get("/v1/accounts/{account_id:str}", guards=[requires("admin")], tags=["accounts"])
+async def get_account(account_id: FromPath[str], pool: NamedDependency[Pool]) -> Account:
+    """One account."""
+    async with pool.connection() as conn:
+        return await store.get(conn, account_id)
+
+
+@patch("/v1/accounts/{account_id:str}", guards=[requires("admin")], tags=["accounts"])
+async def change_account(account_id: FromPath[str], data: AccountChanges, pool: NamedDependency[Pool]) -> Account:
+    """Change what an account is called and where its invoices go."""
+    changes = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
+    async with pool.connection() as conn:
+        return await store.update(conn, account_id, changes)
+
+
+@get("/v1/accounts/{account_id:str}/balance", guards=[requires("admin")], tags=["accounts"])
+async def get_account_balance(account_id: FromPath[str], pool: NamedDependency[Pool]) -> BalanceView:
+    """An account's balance."""
+    return await _balance(pool, account_id)
+
+
+@get("/v1/balance", guards=[requires("customer", "gateway", "admin")], tags=["accounts"])
+async def get_balance(
+    pool: NamedDependency[Pool], principal: NamedDependency[Principal], account: FromQuery[str | None] = None
+) -> BalanceView:
+    """The balance of the customer whose key this is; with another key, of `account`."""
+    return await _balance(pool, principal.account(account))
+
+
+async def _balance(pool: Pool, account_id: str) -> BalanceView:
+    async with pool.connection() as conn:
+        balance = await store.balance(conn, account_id)
+    posted = money.format(balance.posted)
+    return BalanceView(
+        account=account_id,
+        currency="USD",
+        posted=posted,
+        held="0",
+        credit_limit="0",
+        available=posted,
+        as_of=balance.as_of,
+    )
+
+
+@post("/v1/accounts/{account_id:str}/keys", guards=[requires("admin")], tags=["keys"])
+async def create_key(account_id: FromPath[str], data: NewKey, pool: NamedDependency[Pool]) -> IssuedKey:
+    """Make a key for a customer. The secret is in this answer and nowhere else."""
+    _check_expiry(data.expires_at)
+    async with pool.connection() as conn:
+        key, secret = await keys.create(
+            conn, scope="customer", name=data.name, account_id=account_id, expires_at=data.expires_at
+        )
+    return IssuedKey(key=key, secret=secret)
+
+
+@get("/v1/accounts/{account_id:str}/keys", guards=[requires("admin")], tags=["keys"])
+async def list_account_keys(account_id: FromPath[str], pool: NamedDependency[Pool]) -> Listing[Key]:
+    """A customer's keys, newest first."""
+    async with pool.connection() as conn:
+        await store.get(conn, account_id)
+        found = await keys.listed(conn, account_id)
+    return Listing(url=f"/v1/accounts/{account_id}/keys", has_more=False, data=found)
+
+
+@post("/v1/keys", guards=[requires("admin")], tags=["keys"])
+async def create_service_key(data: NewServiceKey, pool: NamedDependency[Pool]) -> IssuedKey:
+    """Make a key for a gateway or an administrator. The secret is in this answer and nowhere else."""
+    _check_expiry(data.expires_at)
+    async with pool.connection() as conn:
+        key, secret = await keys.create(conn, scope=data.scope, name=data.name, expires_at=data.expires_at)
+    return IssuedKey(key=key, secret=secret)
+
+
+@get("/v1/keys", guards=[requires("admin")], tags=["keys"])
+async def list_service_keys(pool: NamedDependency[Pool]) -> Listing[Key]:
+    """The keys of gateways and administrators, newest first."""
+    async with pool.connection() as conn:
+        found = await keys.listed(conn, None)
+    return Listing(url="/v1/keys", has_more=False, data=found)
+
+
+@delete("/v1/keys/{key_id:str}", guards=[requires("admin")], status_code=200, tags=["keys"])
+async def revoke_key(key_id: FromPath[str], pool: NamedDependency[Pool]) -> Key:
+    """Revoke a key: from this answer on it is not accepted any more. What it used before is still billed."""
+    async with pool.connection() as conn:
+        return await keys.revoke(conn, key_id)
+
+
+def _check_zone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        detail = f"There is no time zone {name!r}; a name looks like Europe/Berlin."
+        raise Invalid("unknown_time_zone", detail, (Fault("unknown_time_zone", detail, "$.time_zone"),)) from None
+
+
+def _check_expiry(expires_at: datetime | None) -> None:
+    if expires_at is not None and expires_at <= datetime.now(UTC):
+        detail = "The key would have expired already."
+        raise Invalid("expired", detail, (Fault("expired", detail, "$.expires_at"),))
+
+
+router = Router(
+    "/",
+    route_handlers=[
+        create_account,
+        list_accounts,
+        get_account,
+        change_account,
+        get_account_balance,
+        get_balance,
+        create_key,
+        list_account_keys,
+        create_service_key,
+        list_service_keys,
+        revoke_key,
+    ],
+)
