@@ -25,8 +25,9 @@ from billing.embedded.binaries import choose, installations, within_reach
 from billing.embedded.cluster import DATABASE, Home, create_data, environment, make_home, socket_folder
 from billing.embedded.errors import EmbeddedError, with_log
 
-__all__ = ["GUARANTEES", "SIZING", "Embedded", "EmbeddedError", "embedded"]
+__all__ = ["GUARANTEES", "SIZING", "Embedded", "EmbeddedError", "default_home", "embedded"]
 
+SYSTEM_HOME = Path("/var/lib/relay-billing")
 START_SECONDS_MAX = 180  # recovery after a crash replays up to max_wal_size
 STOP_SECONDS_MAX = 80  # the keeper's own steps take up to 75
 SSL_REQUEST = struct.pack("!II", 8, 80877103)  # PostgreSQL's protocol, "Message Formats"
@@ -59,6 +60,13 @@ GUARANTEES = {
     "port": "5432",  # only names the socket
     "logging_collector": "off",  # the keeper bounds the log
 }
+
+
+def default_home(preferred: Path) -> Path:
+    """`preferred`; but for root, where PostgreSQL's account may not enter it, a folder that is open."""
+    home = preferred.resolve()
+    above = next(folder for folder in home.parents if folder.exists())
+    return preferred if account_for(home / "pgdata").barrier(above) is None else SYSTEM_HOME
 
 
 @contextmanager

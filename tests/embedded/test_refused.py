@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from billing.embedded import EmbeddedError, account, binaries, embedded, keeper
+from billing.embedded import SYSTEM_HOME, EmbeddedError, account, binaries, default_home, embedded, keeper
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root lends PostgreSQL another account")
 
@@ -19,6 +19,16 @@ def test_root_below_a_closed_folder(empty):
         embedded(closed / "deep" / "home").__enter__()
 
     assert closed.stat().st_mode & 0o777 == 0o700  # it is not ours to open
+
+
+@root_only
+def test_the_default_home_avoids_what_is_closed(empty):
+    closed = empty.home.parent / "closed"
+    closed.mkdir(mode=0o700)
+
+    assert default_home(closed / "clone" / "data") == SYSTEM_HOME
+    assert default_home(empty.home / "data") == empty.home / "data"
+    assert default_home(closed) == closed  # our own folder, which a start makes enterable
 
 
 @root_only
