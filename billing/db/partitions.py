@@ -80,15 +80,19 @@ async def unpartitioned(conn: Connection) -> int:
     return int(found["rows"])
 
 
-async def keep_ahead(pool: Pool) -> None:
-    """For ever: make partitions once a day, and try again soon when that did not work."""
-    while True:
-        try:
-            async with pool.connection() as conn:
-                for name in await ensure(conn, datetime.now(UTC)):
-                    log.info("made partition %s", name)
-                UNPARTITIONED.set(await unpartitioned(conn))
-            await asyncio.sleep(DAY_SECONDS)
-        except psycopg.Error as error:
-            log.warning("partitions: %s", error)
-            await asyncio.sleep(RETRY_SECONDS)
+async def tend(pool: Pool) -> bool:
+    """Make what is missing and count the strays; whether that worked."""
+    try:
+        async with pool.connection() as conn:
+            for name in await ensure(conn, datetime.now(UTC)):
+                log.info("made partition %s", name)
+            UNPARTITIONED.set(await unpartitioned(conn))
+    except psycopg.Error as error:
+        log.warning("partitions: %s", error)
+        return False
+    return True
+
+
+async def tend_daily(pool: Pool) -> None:
+    while True:  # noqa: ASYNC110  it waits for a date, not for anybody
+        await asyncio.sleep(DAY_SECONDS if await tend(pool) else RETRY_SECONDS)
