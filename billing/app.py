@@ -12,12 +12,15 @@ from litestar.di import Provide
 from litestar.types import ASGIApp, ControllerRouterHandler
 
 from billing import docs_page, health, observe
+from billing.accounts import api as accounts
 from billing.db import partitions
 from billing.db.pool import Pool, open_pool
 from billing.http import StrictRequest, principal
+from billing.ledger import api as ledger
 from billing.metering import api as metering
 from billing.metering.intake import Intake
 from billing.observe.middleware import Observed
+from billing.prices import api as prices
 from billing.problems import answer
 from billing.settings import Settings, SettingsError, load
 from pricing import book
@@ -26,7 +29,10 @@ from pricing.book import Book
 ROUTES: Sequence[ControllerRouterHandler] = [
     docs_page.home,
     *health.handlers,
-    metering.post_events,
+    accounts.router,
+    ledger.router,
+    metering.router,
+    prices.router,
 ]
 
 
@@ -36,14 +42,14 @@ def create_app(settings: Settings | None = None) -> Litestar:
     if settings.database_url is None:
         raise SettingsError("The app needs BILLING_DATABASE_URL; `billing serve` starts a database when there is none.")
     observe.configure_logging(settings.log_level)
-    prices = book.load(settings.price_file, published=settings.published_prices)
+    loaded = book.load(settings.price_file, published=settings.published_prices)
     app = Litestar(
         ROUTES,
         request_class=StrictRequest,
         request_max_body_size=settings.body_bytes_max,
         exception_handlers={Exception: answer},
         dependencies={name: Provide(provide, sync_to_thread=False) for name, provide in DEPENDENCIES.items()},
-        state=State({"settings": settings, "book": prices}),
+        state=State({"settings": settings, "book": loaded}),
         lifespan=[running],
         openapi_config=docs_page.config(),
         logging_config=None,
@@ -58,7 +64,8 @@ async def running(app: Litestar) -> AsyncIterator[None]:
     state = app.state
     state.pool = await open_pool(state.settings, state.settings.database_url)
     state.intake = Intake(state.pool, state.book, state.settings)
-    chores = asyncio.create_task(partitions.keep_ahead(state.pool))
+    await partitions.tend(state.pool)
+    chores = asyncio.create_task(partitions.tend_daily(state.pool))
     try:
         yield
     finally:

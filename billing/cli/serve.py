@@ -55,7 +55,7 @@ def command() -> None:
 
 
 def _leave(_number: int, _frame: object) -> NoReturn:
-    """Unwind, so that the embedded database is told. While uvicorn runs it has handlers of its own; it calls this last."""
+    """Unwind, so that the embedded database is told. Uvicorn has handlers of its own and calls this one last."""
     raise SystemExit(0)
 
 
