@@ -21,6 +21,7 @@ from billing.metering.intake import Intake
 from billing.metering.reads import EventView, Grouping, UsageRow
 from billing.pages import Listing, Page
 from billing.settings import Settings
+from billing.times import instant
 from pricing import money
 
 Listed = Literal["all", "notable"]
@@ -51,8 +52,8 @@ async def post_events(
 
 def _nothing_accepted(found: list[Result]) -> Invalid:
     faults = tuple(fault for result in found for fault in result.errors)
-    subject = "The event was" if len(found) == 1 else f"None of the {len(found)} events was"
-    return Invalid("nothing_accepted", f"{subject} accepted: {found[0].reason}", faults)
+    subject = "The event was not" if len(found) == 1 else f"None of the {len(found)} events was"
+    return Invalid("nothing_accepted", f"{subject} accepted. {found[0].reason}", faults)
 
 
 @get("/v1/events/{event_id:str}", guards=[requires("customer", "gateway", "admin")], tags=["usage"])
@@ -110,20 +111,20 @@ async def get_usage(
     pool: NamedDependency[Pool],
     principal: NamedDependency[Principal],
     account: FromQuery[str | None] = None,
-    start: FromQuery[datetime | None] = None,
-    end: FromQuery[datetime | None] = None,
+    start: FromQuery[str | None] = None,
+    end: FromQuery[str | None] = None,
     group_by: FromQuery[list[Grouping] | None] = None,
 ) -> UsageReport:
     """What was used and what it cost, by day, model or key, or any of them together.
 
-    `start` and `end` are instants, or local times of the account's zone when they name no zone; the last 30 days, if
-    not said.
+    `start` and `end` are instants such as 2026-11-01T00:00:00Z, or days such as 2026-11-01 in the account's time zone;
+    the last 30 days, if not said. Sums are kept by the quarter hour: a span is widened to whole ones.
     """
     async with pool.connection() as conn:
         owner = await accounts.get(conn, principal.account(account))
         zone = ZoneInfo(owner.time_zone)
-        until = _instant(end, zone) or datetime.now(UTC)
-        since = _instant(start, zone) or until - timedelta(days=30)
+        until = instant(end, zone, "end") or datetime.now(UTC)
+        since = instant(start, zone, "start") or until - timedelta(days=30)
         if since >= until:
             raise Invalid("empty_span", f"The span from {since.isoformat()} to {until.isoformat()} is empty.")
         groups: list[Grouping] = list(dict.fromkeys(group_by or GROUPED_BY))
@@ -140,12 +141,6 @@ async def get_usage(
         amount=money.format(sum(money.parse(row.amount) for row in rows)),
         data=rows,
     )
-
-
-def _instant(given: datetime | None, zone: ZoneInfo) -> datetime | None:
-    if given is None or given.tzinfo is not None:
-        return given
-    return given.replace(tzinfo=zone)
 
 
 router = Router("/", route_handlers=[post_events, get_event, list_events_for_review, get_usage])

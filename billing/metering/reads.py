@@ -162,7 +162,8 @@ async def usage(
         WITH used AS (
           SELECT {columns} dimension, requests, quantity, amount
           FROM usage_rollups JOIN prices ON prices.id = price_id
-          WHERE account_id = %(account_id)s AND slot >= %(start)s AND slot < %(end)s
+          WHERE account_id = %(account_id)s
+            AND slot >= date_bin('15 minutes', %(start)s, 'epoch') AND slot < %(end)s
         ),
         by_dimension AS (
           SELECT {names} dimension, sum(requests) AS requests, sum(quantity) AS quantity, sum(amount) AS amount

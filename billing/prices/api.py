@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Router, get, post
@@ -15,6 +16,7 @@ from billing.metering.events import Name, usage_path
 from billing.pages import Listing
 from billing.prices.catalogue import PriceView, prices
 from billing.settings import Settings
+from billing.times import instant
 from pricing.book import Book
 from pricing.errors import Unpriced, UsageError
 from pricing.rating import rate_request
@@ -61,10 +63,10 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
 
 @get("/v1/prices", tags=["prices"])
 async def list_prices(
-    book: NamedDependency[Book], settings: NamedDependency[Settings], at: FromQuery[datetime | None] = None
+    book: NamedDependency[Book], settings: NamedDependency[Settings], at: FromQuery[str | None] = None
 ) -> Listing[PriceView]:
     """Every price in force now, or at an instant. Needs no key."""
-    found = prices(book, book.models, _instant(at), settings.multiplier)
+    found = prices(book, book.models, _at(at), settings.multiplier)
     return Listing(url="/v1/prices", has_more=False, data=found)
 
 
@@ -73,7 +75,7 @@ async def model_prices(
     model: FromPath[str],
     book: NamedDependency[Book],
     settings: NamedDependency[Settings],
-    at: FromQuery[datetime | None] = None,
+    at: FromQuery[str | None] = None,
 ) -> Listing[PriceView]:
     """The prices of one model, by any of its names, now or at an instant. Needs no key."""
     name = model.removeprefix("/")
@@ -82,7 +84,7 @@ async def model_prices(
         near = book.nearest(name)
         hint = f" The nearest known names are {', '.join(near)}." if near else ""
         raise NotFound("unknown_model", f"No price is known for the model {name[:100]!r}.{hint}")
-    found = prices(book, [card.name], _instant(at), settings.multiplier)
+    found = prices(book, [card.name], _at(at), settings.multiplier)
     return Listing(url=f"/v1/prices/{name}", has_more=False, data=found)
 
 
@@ -95,7 +97,7 @@ async def quote(data: QuoteRequest, book: NamedDependency[Book], settings: Named
             book,
             usage,
             model=data.model,
-            at=_instant(data.at),
+            at=data.at or datetime.now(UTC),
             served_model=data.served_model,
             service_tier=data.service_tier,
             batch=data.batch,
@@ -110,12 +112,8 @@ async def quote(data: QuoteRequest, book: NamedDependency[Book], settings: Named
     return msgspec.convert(charge.as_dict(), Quote)
 
 
-def _instant(at: datetime | None) -> datetime:
-    if at is None:
-        return datetime.now(UTC)
-    if at.tzinfo is None:
-        raise Invalid("naive_time", "The time needs a zone, such as 2026-11-01T00:00:00Z.")
-    return at
+def _at(at: str | None) -> datetime:
+    return instant(at, ZoneInfo("UTC"), "at") or datetime.now(UTC)
 
 
 router = Router("/", route_handlers=[list_prices, model_prices, quote])
