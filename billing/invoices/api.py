@@ -1,0 +1,117 @@
+"""Closing months and reading invoices over HTTP."""
+
+import msgspec
+from litestar import Response, Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery
+
+from billing.accounts.keys import Principal
+from billing.db.pool import Pool
+from billing.errors import NotFound
+from billing.http import Cursor, Limit, requires
+from billing.invoices import render, store
+from billing.invoices.close import OUTCOMES, Outcome, Result, Summary, close_month
+from billing.invoices.render import InvoiceView
+from billing.pages import Listing, Page
+from billing.settings import Settings
+from pricing import money
+
+
+class ResultView(msgspec.Struct, frozen=True, kw_only=True):
+    """What closing did to one account. `detail` says what to do, where it could not be closed."""
+
+    account: str
+    outcome: Outcome
+    invoice: str | None
+    number: str | None
+    total: str
+    detail: str | None
+
+
+class SummaryView(msgspec.Struct, frozen=True, kw_only=True):
+    """What closing a month did. `total` and `residue` are of all its invoices, those of earlier runs included."""
+
+    period: str
+    counts: dict[Outcome, int]
+    total: str
+    residue: str
+    results: list[ResultView]
+
+
+@post("/v1/periods/{period:str}/close", guards=[requires("admin")], status_code=200, tags=["invoices"])
+async def close_period(
+    period: FromPath[str],
+    pool: NamedDependency[Pool],
+    settings: NamedDependency[Settings],
+    account: FromQuery[str | None] = None,
+) -> SummaryView:
+    """Close a month (`YYYY-MM`) of every account, or of one: an invoice for each that used something.
+
+    Each account's month is that of its own time zone. Closing again changes nothing and answers with the same
+    invoices. An account that could not be closed says why in `detail`; the others are closed all the same.
+    """
+    return summary_view(await close_month(pool, settings, period, account))
+
+
+@get("/v1/invoices", guards=[requires("customer", "admin")], tags=["invoices"])
+async def list_invoices(
+    pool: NamedDependency[Pool],
+    principal: NamedDependency[Principal],
+    account: FromQuery[str | None] = None,
+    limit: Limit = 20,
+    starting_after: Cursor = None,
+    ending_before: Cursor = None,
+) -> Listing[InvoiceView]:
+    """Invoices, newest period first: a customer's own, or with an admin's key those of `account` or of all."""
+    async with pool.connection() as conn:
+        page = Page(limit, starting_after, ending_before)
+        found, more = await store.listed(conn, _owner(principal, account), page)
+    return Listing(url="/v1/invoices", has_more=more, data=[render.view(invoice) for invoice in found])
+
+
+@get("/v1/invoices/{invoice_id:str}", guards=[requires("customer", "admin")], tags=["invoices"])
+async def get_invoice(
+    invoice_id: FromPath[str], pool: NamedDependency[Pool], principal: NamedDependency[Principal]
+) -> Response[InvoiceView | bytes]:
+    """One invoice, as JSON. With `.json` or `.csv` behind the id it comes as a file of that kind."""
+    name, _, kind = invoice_id.partition(".")
+    if kind not in ("", *render.FORMATS):
+        raise NotFound("unknown_format", f"An invoice comes as {' or '.join(render.FORMATS)}, not as {kind[:20]!r}.")
+    async with pool.connection() as conn:
+        invoice = await store.find(conn, name, principal.account_id)
+    if invoice is None:
+        raise NotFound("unknown_invoice", f"There is no invoice {name[:80]}.")
+    if not kind:
+        return Response(render.view(invoice))
+    wanted = render.FORMATS[kind]
+    headers = {"Content-Disposition": f'attachment; filename="{invoice.number}.{kind}"'}
+    return Response(wanted.print(invoice), media_type=wanted.media_type, headers=headers)
+
+
+def _owner(principal: Principal, named: str | None) -> str | None:
+    """Whose invoices are asked for: a customer's own; an admin's choice, None for everybody's."""
+    return principal.account(named) if principal.account_id else named
+
+
+def summary_view(summary: Summary) -> SummaryView:
+    return SummaryView(
+        period=summary.period,
+        counts={outcome: summary.count(outcome) for outcome in OUTCOMES},
+        total=money.format(summary.total),
+        residue=money.format(summary.residue),
+        results=[_result_view(result) for result in summary.results],
+    )
+
+
+def _result_view(result: Result) -> ResultView:
+    return ResultView(
+        account=result.account,
+        outcome=result.outcome,
+        invoice=result.invoice,
+        number=result.number,
+        total=money.format(result.total),
+        detail=result.detail,
+    )
+
+
+router = Router("/", route_handlers=[close_period, list_invoices, get_invoice])

@@ -1,0 +1,140 @@
+-- What must hold between invoices, their lines and the ledger. Each statement answers a sentence for each row that is
+-- wrong; no rows, no fault. Run by verify.py, which compares the lines with the roll-ups by itself.
+
+-- A line is rounded once, half away from zero (rules.md Invoices 3).
+SELECT format('Invoice %s, line %s: %s is not %s rounded to cents.', number, position, trim_scale(line.amount),
+              trim_scale(line.amount_exact)) AS difference
+FROM invoice_lines AS line JOIN invoices ON invoices.id = invoice_id
+WHERE line.amount <> round(line.amount_exact, 2)
+ORDER BY number, position;
+
+-- Totals are sums of lines.
+SELECT format('Invoice %s: says %s exact and %s rounded, but its lines sum to %s and %s.', number,
+              trim_scale(amount_exact), trim_scale(subtotal), trim_scale(lines.exact), trim_scale(lines.rounded))
+FROM invoices
+CROSS JOIN LATERAL (
+  SELECT coalesce(sum(line.amount_exact), 0) AS exact, coalesce(sum(line.amount), 0) AS rounded
+  FROM invoice_lines AS line
+  WHERE line.account_id = invoices.account_id AND invoice_id = invoices.id
+) AS lines
+WHERE amount_exact <> lines.exact OR subtotal <> lines.rounded
+ORDER BY number;
+
+-- What is invoiced is what the ledger took for usage in the period.
+SELECT format('Invoice %s: %s of usage is invoiced, but %s was posted in its period.', number,
+              trim_scale(amount_exact), trim_scale(posted.amount))
+FROM invoices
+JOIN LATERAL (
+  SELECT coalesce(sum(amount), 0) AS amount
+  FROM postings
+  WHERE postings.account_id = invoices.account_id
+    AND kind = 'usage' AND effective_at >= period_start AND effective_at < period_end
+) AS posted ON posted.amount <> amount_exact
+ORDER BY number;
+
+-- Usage of closed time is on an invoice.
+SELECT format('Account %s: %s of usage up to %s is in closed time but on no invoice.', account_id,
+              trim_scale(sum(amount)), max(billed))
+FROM usage_rollups JOIN balances USING (account_id)
+WHERE billed < open_from
+  AND NOT EXISTS (
+    SELECT FROM invoices
+    WHERE invoices.account_id = usage_rollups.account_id AND billed >= period_start AND billed < period_end
+  )
+GROUP BY account_id
+HAVING sum(amount) <> 0
+ORDER BY account_id;
+
+-- Periods of an account follow each other, and all are closed.
+SELECT format('Invoice %s: its period begins before the one of %s ends.', number, previous)
+FROM (
+  SELECT number, period_start, lag(number) OVER periods AS previous, lag(period_end) OVER periods AS previous_end
+  FROM invoices
+  WINDOW periods AS (PARTITION BY account_id ORDER BY period_start)
+) AS chained
+WHERE period_start < previous_end
+ORDER BY number;
+
+SELECT format('Invoice %s: its period until %s is not closed.', number, period_end)
+FROM invoices JOIN balances USING (account_id)
+WHERE open_from IS NULL OR open_from < period_end
+ORDER BY number;
+
+-- The residue is posted in its period, and nothing else is.
+SELECT format('Invoice %s: its residue %s is not posted as it says.', number, trim_scale(residue))
+FROM invoices
+LEFT JOIN postings
+  ON postings.account_id = invoices.account_id AND postings.transaction = invoices.transaction
+  AND kind = 'rounding' AND reference = number AND effective_at >= period_start AND effective_at < period_end
+WHERE residue <> coalesce(CASE 'rounding' WHEN destination THEN amount WHEN source THEN -amount END, 0)
+   OR (residue <> 0) <> (invoices.transaction IS NOT NULL)
+ORDER BY number;
+
+SELECT format('Account %s: posting %s rounds %s for no invoice.', account_id, transaction, trim_scale(amount))
+FROM postings
+WHERE kind = 'rounding'
+  AND NOT EXISTS (
+    SELECT FROM invoices
+    WHERE invoices.account_id = postings.account_id AND invoices.transaction = postings.transaction
+  )
+ORDER BY account_id, transaction;
+
+-- Numbers have no gaps within a series (rules.md Invoices 5).
+SELECT format('Series %s: %s invoices have numbers from %s to %s, and the last one taken is %s.', series, taken, first,
+              last, coalesce(last_sequence::text, 'not known'))
+FROM (
+  SELECT series, count(*) AS taken, min(sequence) AS first, max(sequence) AS last FROM invoices GROUP BY series
+) AS used
+FULL JOIN invoice_series USING (series)
+WHERE (first, taken, last_sequence) IS DISTINCT FROM (1, last::bigint, last)
+ORDER BY series;
+
+SELECT format('Invoice %s: its number is not that of %s, %s.', number, series, sequence)
+FROM invoices
+WHERE number <> series || '-' || CASE WHEN sequence < 1000000 THEN lpad(sequence::text, 6, '0') ELSE sequence::text END
+ORDER BY number;
+
+-- Statements add up, follow each other, and name what the ledger moved (rules.md Invoices 4).
+WITH amounts AS (
+  SELECT account_id, number, period_start, period_end, subtotal, opening, top_ups, grants, usage, expired, adjustments,
+         closing, lag(closing) OVER periods AS previous_closing, lag(period_end) OVER periods AS previous_end
+  FROM invoices, jsonb_to_record(statement) AS amounts(
+    opening numeric, top_ups numeric, grants numeric, usage numeric, expired numeric, adjustments numeric,
+    closing numeric
+  )
+  WINDOW periods AS (PARTITION BY account_id ORDER BY period_start)
+),
+moves AS (
+  SELECT account_id, kind, effective_at,
+         CASE 'wallet' WHEN destination THEN amount WHEN source THEN -amount ELSE 0 END AS amount
+  FROM postings
+  WHERE kind <> 'usage'
+),
+ledger AS (
+  SELECT number,
+         coalesce(sum(amount) FILTER (WHERE effective_at < period_start), 0) AS before,
+         coalesce(sum(amount) FILTER (WHERE effective_at >= period_start AND kind = 'top_up'), 0) AS top_ups,
+         coalesce(sum(amount) FILTER (WHERE effective_at >= period_start AND kind = 'adjustment'), 0) AS adjustments
+  FROM amounts
+  LEFT JOIN moves
+    ON moves.account_id = amounts.account_id
+    AND effective_at >= coalesce(previous_end, '-infinity') AND effective_at < period_end
+  GROUP BY number
+)
+SELECT format('Invoice %s: its statement %s', number, fault)
+FROM amounts
+JOIN ledger USING (number)
+CROSS JOIN LATERAL (
+  VALUES
+    (closing = opening + amounts.top_ups + grants - usage - expired + amounts.adjustments, 'does not add up.'),
+    (usage = subtotal, format('says %s of usage, not %s.', trim_scale(usage), trim_scale(subtotal))),
+    (opening = coalesce(previous_closing, 0) + before,
+     format('opens with %s, but the ledger with %s.', trim_scale(opening),
+            trim_scale(coalesce(previous_closing, 0) + before))),
+    (amounts.top_ups = ledger.top_ups,
+     format('says %s of top-ups, not %s.', trim_scale(amounts.top_ups), trim_scale(ledger.top_ups))),
+    (amounts.adjustments = ledger.adjustments,
+     format('says %s of adjustments, not %s.', trim_scale(amounts.adjustments), trim_scale(ledger.adjustments)))
+) AS checks(holds, fault)
+WHERE holds IS NOT TRUE
+ORDER BY number

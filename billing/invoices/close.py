@@ -1,0 +1,256 @@
+"""Closing a month: one transaction for each account, each complete or not at all (rules.md Invoices 4, 5, 7).
+
+The account's `balances` row is locked first, so that nothing is posted meanwhile; the series of numbers last, so that
+others wait for it as briefly as can be. Whatever stops the work, running it again does what is left.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Literal, get_args
+from zoneinfo import ZoneInfo
+
+import msgspec
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from billing import ids
+from billing.db.pool import Connection, Pool, with_retries
+from billing.errors import Invalid, NotFound, Unprocessable
+from billing.invoices import store
+from billing.invoices.invoice import Invoice, Issuer, Statement
+from billing.invoices.lines import Line, Sums, lines_of, sums_of
+from billing.invoices.periods import Period, PeriodError, has_ended_somewhere, label_of, month
+from billing.ledger.store import Posting, post
+from billing.settings import Settings
+from pricing import money
+
+WORKERS = 4
+"""Accounts closed at a time; each takes a connection of the pool."""
+
+LAST_MOMENT = timedelta(microseconds=1)
+"""How long before the end of its period a residue is posted: the finest step of time there is."""
+
+Outcome = Literal["invoiced", "empty", "already_closed", "parked", "refused", "failed"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+log = logging.getLogger(__name__)
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What closing did to one account.
+
+    invoiced        there is an invoice now
+    empty           nothing to invoice; the period is closed
+    already_closed  it was closed before; with its invoice, if it has one
+    parked          statement and ledger differ: nothing was changed, somebody must look
+    refused         not possible now: the month is not over, or an earlier one is open
+    failed          an error stopped it: nothing was changed, try again
+
+    `detail` says what is to be done about the last three. `total` and `residue` are picodollars.
+    """
+
+    account: str
+    outcome: Outcome
+    invoice: str | None = None
+    number: str | None = None
+    total: int = 0
+    residue: int = 0
+    detail: str | None = None
+
+    @property
+    def needs_attention(self) -> bool:
+        return self.outcome in ("parked", "refused", "failed")
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What closing a month did, account by account in order of their ids."""
+
+    period: str
+    results: list[Result]
+
+    def count(self, outcome: Outcome) -> int:
+        return sum(result.outcome == outcome for result in self.results)
+
+    @property
+    def total(self) -> int:
+        """Of all the month's invoices, the ones from earlier runs included."""
+        return sum(result.total for result in self.results)
+
+    @property
+    def residue(self) -> int:
+        return sum(result.residue for result in self.results)
+
+
+Progress = Callable[[Result, int], None]
+"""Told each result as it comes, and how many accounts there are in all."""
+
+
+async def close_month(
+    pool: Pool, settings: Settings, label: str, account: str | None = None, progress: Progress | None = None
+) -> Summary:
+    """Close the month `YYYY-MM` of every account, or of one, each in its own time zone.
+
+    Raises Invalid for what is no month, Unprocessable while it is over nowhere, NotFound for an unknown account, and
+    PoolTimeout when the database is lost.
+    """
+    async with pool.connection() as conn:
+        now = await store.clock(conn)
+        accounts = await store.account_ids(conn, account)
+    try:
+        ended = has_ended_somewhere(label, now)
+    except PeriodError as fault:
+        raise Invalid("invalid_period", str(fault)) from None
+    if not ended:
+        raise Unprocessable("period_not_over", f"The month {label} is not over yet, in no time zone.")
+    if account and not accounts:
+        raise NotFound("unknown_account", f"There is no account {account}.")
+    return Summary(period=label, results=await _close_each(pool, settings, label, accounts, progress))
+
+
+async def _close_each(
+    pool: Pool, settings: Settings, label: str, accounts: list[str], progress: Progress | None
+) -> list[Result]:
+    results: dict[str, Result] = {}
+    waiting = iter(accounts)
+
+    async def work() -> None:
+        for account in waiting:
+            results[account] = await _close_safely(pool, settings, label, account)
+            if progress:
+                progress(results[account], len(accounts))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(WORKERS, len(accounts))):
+                group.create_task(work())
+    except ExceptionGroup as stopped:
+        raise stopped.exceptions[0] from None
+    return [results[account] for account in accounts]
+
+
+async def _close_safely(pool: Pool, settings: Settings, label: str, account: str) -> Result:
+    """Close one account; what goes wrong with it is its result and stops no other. A lost database stops all."""
+
+    async def work() -> Result:
+        async with pool.connection() as conn, conn.transaction():
+            return await close_account(conn, settings, label, account)
+
+    try:
+        return await with_retries(work)
+    except (PoolTimeout, PoolClosed):
+        raise
+    except Exception as error:
+        log.exception("closing %s of %s failed", label, account)
+        sentence = str(error).strip().partition("\n")[0] or "no further explanation"
+        return Result(account=account, outcome="failed", detail=f"{type(error).__name__}: {sentence}")
+
+
+async def close_account(conn: Connection, settings: Settings, label: str, account_id: str) -> Result:
+    """Close one account's month within the caller's transaction."""
+    account = await store.lock(conn, account_id)
+    if account is None:
+        raise NotFound("unknown_account", f"There is no account {account_id}.")
+    zone = ZoneInfo(account.time_zone)
+    whole = month(label, zone)
+    if account.open_from and account.open_from >= whole.end:
+        return _already_closed(account_id, await store.of_period(conn, account_id, whole.end))
+    if account.now < whole.end:
+        return _refused(account_id, f"The month {label} of {zone.key} is not over before {whole.end:%Y-%m-%d %H:%MZ}.")
+    period = whole.after(account.open_from)
+    moves = await store.moves(conn, account, period)
+    if moves.earlier_usage:
+        first = label_of(moves.earlier_usage, zone)
+        return _refused(account_id, f"There is usage of {first} that is not invoiced: close {first} first.")
+    used = await store.usage(conn, {account_id: (account_id, period)})
+    lines = lines_of(used[account_id])
+    sums = sums_of(lines)
+    statement = Statement(
+        opening=moves.opening, top_ups=moves.top_ups, usage=sums.subtotal, adjustments=moves.adjustments
+    )
+    ledger = account.posted - moves.later - sums.residue
+    if statement.closing != ledger:
+        return _parked(account_id, statement.closing, ledger)
+    if not lines:
+        await store.advance(conn, account_id, period.end)
+        return Result(account=account_id, outcome="empty")
+    return _invoiced(await _finalize(conn, settings, account, period, lines, sums, statement))
+
+
+async def _finalize(
+    conn: Connection,
+    settings: Settings,
+    account: store.Account,
+    period: Period,
+    lines: list[Line],
+    sums: Sums,
+    statement: Statement,
+) -> Invoice:
+    """Take a number, post the residue and write the invoice; the period is closed with it."""
+    number = await store.take_number(conn, settings.invoice_prefix)
+    invoice = Invoice(
+        id=ids.new("inv"),
+        number=str(number),
+        account_id=account.id,
+        period=period,
+        time_zone=account.time_zone,
+        issuer=Issuer(name=settings.issuer_name, address=settings.issuer_address),
+        customer=account.customer,
+        lines=tuple(lines),
+        statement=statement,
+        amount_exact=sums.amount_exact,
+        subtotal=sums.subtotal,
+        tax=0,
+        total=sums.subtotal,
+        residue=sums.residue,
+        transaction=await _post_residue(conn, account.id, period, sums.residue, str(number)),
+        finalized_at=number.taken_at,
+    )
+    await store.finalize(conn, invoice, number)
+    return invoice
+
+
+async def _post_residue(conn: Connection, account_id: str, period: Period, residue: int, number: str) -> int | None:
+    """Book what rounding added to the customer's bill, or took from it, as the period's last posting."""
+    if residue == 0:
+        return None
+    posted = await post(
+        conn,
+        Posting(
+            account_id=account_id,
+            kind="rounding",
+            source="wallet" if residue > 0 else "rounding",
+            destination="rounding" if residue > 0 else "wallet",
+            amount=abs(residue),
+            effective_at=period.end - LAST_MOMENT,
+            reference=number,
+        ),
+    )
+    return posted.transaction
+
+
+def _invoiced(invoice: Invoice, outcome: Outcome = "invoiced") -> Result:
+    return Result(
+        account=invoice.account_id,
+        outcome=outcome,
+        invoice=invoice.id,
+        number=invoice.number,
+        total=invoice.total,
+        residue=invoice.residue,
+    )
+
+
+def _already_closed(account_id: str, invoice: Invoice | None) -> Result:
+    return _invoiced(invoice, "already_closed") if invoice else Result(account=account_id, outcome="already_closed")
+
+
+def _refused(account_id: str, detail: str) -> Result:
+    return Result(account=account_id, outcome="refused", detail=detail)
+
+
+def _parked(account_id: str, statement: int, ledger: int) -> Result:
+    detail = (
+        f"The statement closes at {money.format(statement)} but the ledger at {money.format(ledger)}, a difference of "
+        f"{money.format(statement - ledger)}: not invoiced. `billing verify` says more."
+    )
+    return Result(account=account_id, outcome="parked", detail=detail)

@@ -1,0 +1,125 @@
+"""From a period's usage, summed by price, to the lines of an invoice. Pure.
+
+A line gathers what shares all factors: model, dimension, variant, unit, official price, multiplier and price entry
+(rules.md Invoices 2). Its amount is rounded once, half away from zero, to cents; the invoice's is the sum of those
+(Invoices 3). Amounts are picodollars.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+
+import msgspec
+
+from pricing import money
+
+CURRENCY = "USD"
+EXPONENT = 2
+"""Decimals of the currency's smallest coin."""
+
+
+class Factors(msgspec.Struct, frozen=True, kw_only=True, order=True):
+    """What every event of a line has in common. `official` is dollars for `unit_size` of the quantity."""
+
+    model: str
+    dimension: str
+    variant: str
+    entry: str
+    official: Decimal
+    multiplier: Decimal
+    unit: str
+    unit_size: int
+
+    def product(self, quantity: int) -> Fraction:
+        """quantity × official price × multiplier, in picodollars and not rounded."""
+        dollars = quantity * Fraction(self.official) * Fraction(self.multiplier) / self.unit_size
+        return dollars * money.PICOS_PER_DOLLAR
+
+
+class PriceUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """What one account used in one period at one stored price."""
+
+    price_id: int
+    factors: Factors
+    quantity: int
+    amount: int
+    events: int
+    first_at: datetime
+    last_at: datetime
+    evidence: bytes
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One line. `amount` is `amount_exact` in whole cents; `events` have their times from `first_at` to `last_at`."""
+
+    factors: Factors
+    price_ids: tuple[int, ...]
+    quantity: int
+    amount_exact: int
+    amount: int
+    events: int
+    first_at: datetime
+    last_at: datetime
+    evidence: bytes
+
+    @property
+    def per_event_rounding(self) -> int:
+        """What rounding event by event to a picodollar added over rounding once: 0 where the price divides evenly."""
+        product = self.factors.product(self.quantity)
+        return self.amount_exact - money.round_half_away(product.numerator, product.denominator)
+
+
+class Sums(msgspec.Struct, frozen=True, kw_only=True):
+    """Totals of lines: Σ exact, Σ rounded, and what rounding added."""
+
+    amount_exact: int
+    subtotal: int
+
+    @property
+    def residue(self) -> int:
+        return self.subtotal - self.amount_exact
+
+
+def lines_of(usage: Iterable[PriceUsage]) -> list[Line]:
+    """The lines worth printing, ordered by model, dimension, variant and then the other factors."""
+    groups: dict[Factors, list[PriceUsage]] = defaultdict(list)
+    for item in sorted(usage, key=lambda item: item.price_id):
+        groups[item.factors].append(item)
+    lines = (_line(factors, groups[factors]) for factors in sorted(groups))
+    return [line for line in lines if is_shown(line)]
+
+
+def is_shown(line: Line) -> bool:
+    """A line without money is left out when it counts nothing, or only requests of which nothing was billed."""
+    return line.amount_exact != 0 or (line.quantity != 0 and line.factors.dimension != "request")
+
+
+def sums_of(lines: Iterable[Line]) -> Sums:
+    exact = rounded = 0
+    for line in lines:
+        exact += line.amount_exact
+        rounded += line.amount
+    return Sums(amount_exact=exact, subtotal=rounded)
+
+
+def evidence_of(evidences: Iterable[bytes]) -> bytes:
+    """A line's evidence from that of its prices, in the order of their numbers (docs/evidence.md)."""
+    return hashlib.sha256(b"".join(evidences)).digest()
+
+
+def _line(factors: Factors, items: Sequence[PriceUsage]) -> Line:
+    exact = sum(item.amount for item in items)
+    return Line(
+        factors=factors,
+        price_ids=tuple(item.price_id for item in items),
+        quantity=sum(item.quantity for item in items),
+        amount_exact=exact,
+        amount=money.round_to_exponent(exact, EXPONENT),
+        events=sum(item.events for item in items),
+        first_at=min(item.first_at for item in items),
+        last_at=max(item.last_at for item in items),
+        evidence=evidence_of(item.evidence for item in items),
+    )

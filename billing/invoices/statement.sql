@@ -1,0 +1,40 @@
+-- What happened to one account's wallet around a period, besides usage, and what usage came before and after.
+-- Reads the few postings that are not usage and the roll-ups of the open months: never charges (see README.md).
+
+WITH last_invoice AS (
+  SELECT period_end, (statement ->> 'closing')::numeric AS closing
+  FROM invoices
+  WHERE account_id = %(account)s AND period_end <= %(start)s
+  ORDER BY period_start DESC
+  LIMIT 1
+),
+moves AS (
+  SELECT kind, effective_at, CASE 'wallet' WHEN destination THEN amount WHEN source THEN -amount ELSE 0 END AS amount
+  FROM postings
+  WHERE account_id = %(account)s
+    AND kind <> 'usage'
+    AND effective_at >= coalesce((SELECT period_end FROM last_invoice), '-infinity')
+),
+later_usage AS (
+  SELECT coalesce(sum(amount), 0) AS amount
+  FROM usage_rollups
+  WHERE account_id = %(account)s AND billed >= %(end)s
+),
+earlier_usage AS (
+  SELECT min(billed) AS billed
+  FROM usage_rollups
+  WHERE account_id = %(account)s
+    AND billed >= coalesce(%(open_from)s::timestamptz, '-infinity')
+    AND billed < %(start)s
+)
+SELECT
+  coalesce((SELECT closing FROM last_invoice), 0)
+    + coalesce(sum(amount) FILTER (WHERE effective_at < %(start)s), 0) AS opening,
+  coalesce(sum(amount) FILTER (
+    WHERE kind = 'top_up' AND effective_at >= %(start)s AND effective_at < %(end)s), 0) AS top_ups,
+  coalesce(sum(amount) FILTER (
+    WHERE kind = 'adjustment' AND effective_at >= %(start)s AND effective_at < %(end)s), 0) AS adjustments,
+  coalesce(sum(amount) FILTER (WHERE effective_at >= %(end)s), 0)
+    - (SELECT amount FROM later_usage) AS later,
+  (SELECT billed FROM earlier_usage) AS earlier_usage
+FROM moves

@@ -1,0 +1,274 @@
+"""The SQL of invoices. Money is Decimal dollars in the database and picodollars here (billing/db/dollars.py)."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+from billing.db.dollars import dollars, picos
+from billing.db.pool import Connection
+from billing.invoices.invoice import Customer, Invoice, Issuer, Number, Statement
+from billing.invoices.lines import Factors, Line, PriceUsage
+from billing.invoices.periods import Period
+from billing.pages import Page, rows_of
+from pricing import money
+
+Row = dict[str, Any]
+
+STATEMENT = (files("billing.invoices") / "statement.sql").read_text()
+USAGE = (files("billing.invoices") / "usage.sql").read_text()
+FINALIZE = (files("billing.invoices") / "finalize.sql").read_text()
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """An account whose balance is locked. `posted` is its wallet, `open_from` the end of its last closed period."""
+
+    id: str
+    customer: Customer
+    time_zone: str
+    posted: int
+    open_from: datetime | None
+    now: datetime
+
+
+class Moves(msgspec.Struct, frozen=True, kw_only=True):
+    """The wallet at the period's start, what is not usage within it, and all that came `later` (signed).
+
+    `earlier_usage` is when usage before the period began that no invoice has yet; None: there is none.
+    """
+
+    opening: int
+    top_ups: int
+    adjustments: int
+    later: int
+    earlier_usage: datetime | None
+
+
+async def clock(conn: Connection) -> datetime:
+    """The database's time: the only clock that decides whether a period is over."""
+    row = await (await conn.execute("SELECT now() AS now")).fetchone()
+    assert row is not None
+    now: datetime = row["now"]
+    return now
+
+
+async def account_ids(conn: Connection, only: str | None = None) -> list[str]:
+    """All accounts, or the one asked for if it exists."""
+    cursor = await conn.execute(
+        "SELECT id FROM accounts WHERE %(only)s::text IS NULL OR id = %(only)s ORDER BY id", {"only": only}
+    )
+    return [row["id"] for row in await cursor.fetchall()]
+
+
+async def lock(conn: Connection, account_id: str) -> Account | None:
+    """Lock the account's balance until the commit: nothing is posted to it meanwhile."""
+    cursor = await conn.execute(
+        """
+        SELECT id, name, email, address, time_zone, posted, open_from, clock_timestamp() AS now
+        FROM balances JOIN accounts ON accounts.id = balances.account_id
+        WHERE balances.account_id = %(account)s
+        FOR UPDATE OF balances
+        """,
+        {"account": account_id},
+    )
+    row = await cursor.fetchone()
+    return None if row is None else _account(row)
+
+
+async def usage(conn: Connection, periods: Mapping[str, tuple[str, Period]]) -> dict[str, list[PriceUsage]]:
+    """What was used in each of the named periods of accounts, summed by price."""
+    parameters = {
+        "names": list(periods),
+        "accounts": [account for account, _ in periods.values()],
+        "starts": [period.start for _, period in periods.values()],
+        "ends": [period.end for _, period in periods.values()],
+    }
+    found: dict[str, list[PriceUsage]] = {name: [] for name in periods}
+    for row in await (await conn.execute(USAGE, parameters)).fetchall():
+        found[row["period"]].append(_price_usage(row))
+    return found
+
+
+async def moves(conn: Connection, account: Account, period: Period) -> Moves:
+    """What the statement needs besides usage."""
+    parameters = {
+        "account": account.id,
+        "start": period.start,
+        "end": period.end,
+        "open_from": account.open_from,
+    }
+    row = await (await conn.execute(STATEMENT, parameters)).fetchone()
+    assert row is not None
+    return Moves(
+        opening=picos(row["opening"]),
+        top_ups=picos(row["top_ups"]),
+        adjustments=picos(row["adjustments"]),
+        later=picos(row["later"]),
+        earlier_usage=row["earlier_usage"],
+    )
+
+
+async def take_number(conn: Connection, prefix: str) -> Number:
+    """The next number of this year's series; the series waits for our commit, so that it has no gaps."""
+    cursor = await conn.execute(
+        """
+        INSERT INTO invoice_series AS taken (series, last_sequence)
+        SELECT %(prefix)s || '-' || extract(year FROM clock_timestamp() AT TIME ZONE 'UTC'), 1
+        ON CONFLICT (series) DO UPDATE SET last_sequence = taken.last_sequence + 1
+        RETURNING series, last_sequence AS sequence, clock_timestamp() AS taken_at
+        """,
+        {"prefix": prefix},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return Number(series=row["series"], sequence=row["sequence"], taken_at=row["taken_at"])
+
+
+async def finalize(conn: Connection, invoice: Invoice, number: Number) -> None:
+    """Write the invoice with its lines, and close its period."""
+    sums = {name: dollars(getattr(invoice, name)) for name in ("amount_exact", "subtotal", "tax", "total", "residue")}
+    documents = {name: _json(getattr(invoice, name)) for name in ("issuer", "customer")}
+    lines = [_line_record(position, line) for position, line in enumerate(invoice.lines, start=1)]
+    await conn.execute(
+        FINALIZE,
+        {
+            **msgspec.structs.asdict(invoice),
+            "period_start": invoice.period.start,
+            "period_end": invoice.period.end,
+            **sums,
+            **documents,
+            "series": number.series,
+            "sequence": number.sequence,
+            "statement": _json(invoice.statement.amounts()),
+            "lines": _json(lines),
+        },
+    )
+
+
+async def advance(conn: Connection, account_id: str, end: datetime) -> None:
+    """Close a period that has nothing to invoice."""
+    await conn.execute("UPDATE balances SET open_from = %s WHERE account_id = %s", [end, account_id])
+
+
+async def of_period(conn: Connection, account_id: str, end: datetime) -> Invoice | None:
+    """The account's invoice of the period that ends then."""
+    cursor = await conn.execute("SELECT * FROM invoices WHERE account_id = %s AND period_end = %s", [account_id, end])
+    found = await _invoices(conn, await cursor.fetchall())
+    return found[0] if found else None
+
+
+async def find(conn: Connection, invoice_id: str, account_id: str | None) -> Invoice | None:
+    """The invoice, if it exists and is the account's; any account's with None."""
+    found = await find_all(conn, [invoice_id])
+    return found[0] if found and account_id in (None, found[0].account_id) else None
+
+
+async def find_all(conn: Connection, ids: list[str]) -> list[Invoice]:
+    """These invoices, as far as they exist."""
+    cursor = await conn.execute("SELECT * FROM invoices WHERE id = ANY(%s) ORDER BY id", [ids])
+    return await _invoices(conn, await cursor.fetchall())
+
+
+LISTED = "SELECT * FROM invoices WHERE %(account)s::text IS NULL OR account_id = %(account)s"
+
+
+async def listed(conn: Connection, account_id: str | None, page: Page) -> tuple[list[Invoice], bool]:
+    """A page of the account's invoices (of all with None), newest period first, and whether more follow."""
+    rows, more = await rows_of(conn, LISTED, {"account": account_id}, newest_by="period_end", page=page)
+    return await _invoices(conn, rows), more
+
+
+async def batch(conn: Connection, after: str, limit: int) -> list[Invoice]:
+    """Up to `limit` invoices in order of their ids, from the one after `after` on."""
+    cursor = await conn.execute("SELECT * FROM invoices WHERE id > %s ORDER BY id LIMIT %s", [after, limit])
+    return await _invoices(conn, await cursor.fetchall())
+
+
+async def _invoices(conn: Connection, rows: Sequence[Row]) -> list[Invoice]:
+    """Invoice rows with their lines."""
+    cursor = await conn.execute(
+        """
+        SELECT line.*, official_unit_price AS official, first_event_at AS first_at, last_event_at AS last_at
+        FROM invoices JOIN invoice_lines AS line ON line.account_id = invoices.account_id AND invoice_id = invoices.id
+        WHERE invoices.id = ANY(%s)
+        ORDER BY invoice_id, position
+        """,
+        [[row["id"] for row in rows]],
+    )
+    lines: dict[str, list[Line]] = {row["id"]: [] for row in rows}
+    for line in await cursor.fetchall():
+        lines[line["invoice_id"]].append(_line(line))
+    return [_invoice(row, lines[row["id"]]) for row in rows]
+
+
+def _invoice(row: Row, lines: Sequence[Line]) -> Invoice:
+    same = ("id", "number", "account_id", "time_zone", "currency", "transaction", "finalized_at")
+    sums = ("amount_exact", "subtotal", "tax", "total", "residue")
+    values: Row = {name: row[name] for name in same} | {name: picos(row[name]) for name in sums}
+    return Invoice(
+        **values,
+        period=Period(row["period_start"], row["period_end"]),
+        issuer=msgspec.convert(row["issuer"], Issuer),
+        customer=msgspec.convert(row["customer"], Customer),
+        statement=Statement(**{name: money.parse(row["statement"][name]) for name in Statement.__struct_fields__}),
+        lines=tuple(lines),
+    )
+
+
+def _line(row: Row) -> Line:
+    return Line(
+        factors=_factors(row),
+        price_ids=tuple(row["price_ids"]),
+        quantity=row["quantity"],
+        amount_exact=picos(row["amount_exact"]),
+        amount=picos(row["amount"]),
+        events=row["events"],
+        first_at=row["first_at"],
+        last_at=row["last_at"],
+        evidence=row["evidence"],
+    )
+
+
+def _price_usage(row: Row) -> PriceUsage:
+    return PriceUsage(
+        price_id=row["price_id"],
+        factors=_factors(row),
+        quantity=row["quantity"],
+        amount=picos(row["amount"]),
+        events=row["events"],
+        first_at=row["first_at"],
+        last_at=row["last_at"],
+        evidence=row["evidence"],
+    )
+
+
+def _factors(row: Row) -> Factors:
+    return Factors(**{name: row[name] for name in Factors.__struct_fields__})
+
+
+def _line_record(position: int, line: Line) -> Row:
+    return {
+        **msgspec.structs.asdict(line),
+        **msgspec.structs.asdict(line.factors),
+        "factors": None,
+        "position": position,
+        "amount_exact": money.format(line.amount_exact),
+        "amount": money.format(line.amount),
+    }
+
+
+def _account(row: Row) -> Account:
+    return Account(
+        id=row["id"],
+        customer=Customer(name=row["name"], email=row["email"], address=row["address"]),
+        time_zone=row["time_zone"],
+        posted=picos(row["posted"]),
+        open_from=row["open_from"],
+        now=row["now"],
+    )
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,54 @@
+"""The proof of the invoices (rules.md Ledger 3): every difference between them and the ledger, as a sentence.
+
+Run it in one REPEATABLE READ transaction, so that all of it sees the same instant. It reads everything.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from importlib.resources import files
+
+from billing.db.pool import Connection
+from billing.invoices import store
+from billing.invoices.lines import Line, lines_of
+
+CHECKS = (files("billing.invoices") / "checks.sql").read_bytes()
+
+BATCH = 500
+"""Invoices compared at a time, so that memory does not grow with the book."""
+
+
+async def differences(conn: Connection) -> list[str]:
+    """What is wrong with the invoices, a sentence for each fault; empty when nothing is."""
+    found = [sentence async for sentence in _line_differences(conn)]
+    cursor = await conn.execute(CHECKS)
+    while True:
+        found += [next(iter(row.values())) for row in await cursor.fetchall()]
+        if not cursor.nextset():
+            return found
+
+
+async def _line_differences(conn: Connection) -> AsyncIterator[str]:
+    """Lines that are not what the period's roll-ups make of it."""
+    after = ""
+    while invoices := await store.batch(conn, after, BATCH):
+        after = invoices[-1].id
+        usage = await store.usage(conn, {invoice.id: (invoice.account_id, invoice.period) for invoice in invoices})
+        for invoice in invoices:
+            for difference in _compare(invoice.lines, lines_of(usage[invoice.id])):
+                yield f"Invoice {invoice.number}, {difference}"
+
+
+def _compare(stored: Sequence[Line], expected: Sequence[Line]) -> Iterator[str]:
+    wanted = {line.factors: line for line in expected}
+    for line in stored:
+        made = wanted.pop(line.factors, None)
+        if made is None:
+            yield f"line {_name(line)}: nothing was used at these factors."
+        elif made != line:
+            fields = [name for name in Line.__struct_fields__ if getattr(made, name) != getattr(line, name)]
+            yield f"line {_name(line)}: the usage of its period has other {', '.join(fields)}."
+    for line in wanted.values():
+        yield f"line {_name(line)}: is missing."
+
+
+def _name(line: Line) -> str:
+    return " ".join(filter(None, (line.factors.model, line.factors.dimension, line.factors.variant)))
