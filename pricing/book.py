@@ -52,6 +52,7 @@ class Book:
         self.questions = questions
         self.prices: dict[tuple[Any, ...], Price] = {}
         self.rates: dict[tuple[Price, ...], Rate] = {}
+        self._spelled = {alias.alias: alias.model for alias in aliases if alias.kind == "spelling"}
         self._forward = _grouped(aliases, "alias")
         self._backward = _grouped((alias for alias in aliases if alias.kind == "snapshot"), "model")
         self._by_model = _grouped_by_model(layers)
@@ -80,10 +81,11 @@ class Book:
         if found is not None:
             return found
         for spelling in names.spellings(name):
-            if spelling in self._cards:
-                return self._cards[spelling]
-            if spelling in self._known:
-                return self._cards.setdefault(spelling, Card(spelling, self._instants(spelling)))
+            known = self._spelled.get(spelling, spelling)
+            if known in self._cards:
+                return self._cards[known]
+            if known in self._known:
+                return self._cards.setdefault(known, Card(known, self._instants(known)))
         return None
 
     def overlaid(self, text: str, *, layer: str = "local", file: str = "local.csv") -> "Book":
@@ -114,6 +116,13 @@ class Book:
                     if entry.since <= at < entry.until:
                         return entry
         return None
+
+    def in_force(self, name: str, at: datetime) -> list[Entry]:
+        """Every price of a model at an instant, one for each dimension, tier and context, sorted: its price list."""
+        models = self.stand_ins(name, at)
+        keys = {entry.key[1:] for model in models for entry in self._by_model.get(model, ())}
+        found = (self.find(name, *key, at) for key in sorted(keys))
+        return [entry for entry in found if entry is not None]
 
     def stand_ins(self, name: str, at: datetime | None = None) -> Iterator[str]:
         """The name itself, then each name whose prices are also its prices at an instant (or ever, without one)."""

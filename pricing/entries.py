@@ -8,6 +8,7 @@ import csv
 import io
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
+from hashlib import sha256
 from itertools import pairwise
 
 import msgspec
@@ -68,6 +69,11 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
             *(self.layer, *self.key, self.unit, self.price),
             *(_day(self.since), self.effective_to, self.confidence, self.source),
         ]
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits over the content: a published entry keeps them for ever."""
+        return sha256(msgspec.json.encode(self.content())).hexdigest()[:16]
 
 
 class Alias(msgspec.Struct, frozen=True, gc=False):
@@ -163,6 +169,8 @@ def read_aliases(table: Table) -> list[Alias]:
             faults.append("an alias and another name are needed.")
         if kind not in ALIAS_KINDS:
             faults.append(f"the kind {kind!r} is none of {', '.join(ALIAS_KINDS)}.")
+        if kind == "spelling" and (since or until):
+            faults.append("another spelling has no dates.")
         if not source:
             faults.append("a source is needed.")
         for sentence in faults:

@@ -5,13 +5,15 @@ A name is looked for as it is, then without the provider it came through (`opena
 writes, such as `davinci:2023-07-21-v2`, is a row of the aliases table.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
+from functools import lru_cache
 
 PROVIDERS = ("openai/", "azure/", "azure_ai/", "openrouter/openai/")
-NAME_LENGTH_MAX = 256
-"""A longer name is not looked at further: difflib's time grows with it."""
+SUGGESTED_LENGTH_MAX = 80
+"""A longer name gets no suggestions: difflib's time grows with it."""
 NEAREST_MAX = 3
+REMEMBERED_MAX = 1_000
 
 _AZURE, _OPENAI = "gpt-35-", "gpt-3.5-"
 
@@ -31,8 +33,12 @@ def spellings(name: str) -> Iterator[str]:
         yield f"ft:{_OPENAI}{base.removeprefix(_AZURE)}" if base.startswith(_AZURE) else f"ft:{base}"
 
 
-def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
-    """Known names most like an unknown one, the likest first, to suggest and never to bill by."""
-    if len(name) > NAME_LENGTH_MAX:
+@lru_cache(REMEMBERED_MAX)
+def nearest(name: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Known names most like an unknown one, the likest first, to suggest and never to bill by.
+
+    About a millisecond, so the answers are remembered: a batch tends to repeat the same unknown name.
+    """
+    if len(name) > SUGGESTED_LENGTH_MAX:
         return ()
-    return tuple(get_close_matches(name.lower(), list(known), NEAREST_MAX))
+    return tuple(get_close_matches(name.lower(), known, NEAREST_MAX))

@@ -88,12 +88,20 @@ class TokenUsage(Struct, forbid_unknown_fields=True):
             raise MalformedUsage("$.output_token_details", "The details of the output are given twice.")
         of_input = "input_tokens_details" if self.input_token_details is None else "input_token_details"
         of_output = "output_tokens_details" if self.output_token_details is None else "output_token_details"
+        input_details, output_details = getattr(self, of_input), getattr(self, of_output)
+        if output_details is None and _is_of_images(input_details):
+            output_details = OutputDetails(image_tokens=self.output_tokens)
         return _tokens(
-            ("input_tokens", self.input_tokens, of_input, getattr(self, of_input)),
-            ("output_tokens", self.output_tokens, of_output, getattr(self, of_output)),
+            ("input_tokens", self.input_tokens, of_input, input_details),
+            ("output_tokens", self.output_tokens, of_output, output_details),
             self.total_tokens,
             self.tool_calls,
         )
+
+
+def _is_of_images(details: InputDetails | None) -> bool:
+    """Whether these are the details of the Images API, which may leave out that its output is image tokens."""
+    return details is not None and details.image_tokens is not None and details.cached_tokens is None
 
 
 class ImageUsage(Struct, forbid_unknown_fields=True):
@@ -180,22 +188,20 @@ class TelemetryUsage(
     service_tier: str | None = None
 
     def canonical(self) -> Usage:
-        return _tokens(
-            (
-                "gen_ai.usage.input_tokens",
-                self.input_tokens,
-                "gen_ai.usage.input_tokens",
-                InputDetails(cached_tokens=self.cache_read, cache_write_tokens=self.cache_creation),
-            ),
-            (
-                "gen_ai.usage.output_tokens",
-                self.output_tokens,
-                "gen_ai.usage.output_tokens",
-                OutputDetails(reasoning_tokens=self.reasoning),
-            ),
-            None,
-            None,
-        )
+        of_input = {
+            "gen_ai.usage.cache_read.input_tokens": self.cache_read,
+            "gen_ai.usage.cache_creation.input_tokens": self.cache_creation,
+        }
+        output_tokens = self.output_tokens or 0
+        of_output = {"gen_ai.usage.reasoning.output_tokens": self.reasoning}
+        Whole("gen_ai.usage.output_tokens", output_tokens, "$").less(**of_output)
+        counts = {
+            "input": Whole("gen_ai.usage.input_tokens", self.input_tokens, "$").less(**of_input),
+            "cached_input": self.cache_read or 0,
+            "cache_write": self.cache_creation or 0,
+            "output": output_tokens,
+        }
+        return _usage(counts, self.input_tokens, output_tokens, self.reasoning or 0)
 
 
 Spelling = (
@@ -273,9 +279,10 @@ def _tools(calls: Mapping[str, int]) -> Quantities:
 
 
 def _whole_seconds(seconds: Seconds) -> int:
-    if not (seconds >= 0 and seconds <= COUNT_MAX):  # NaN is neither
+    exact = Decimal(seconds)
+    if not exact.is_finite() or not 0 <= exact <= COUNT_MAX:
         raise MalformedUsage("$.seconds", f"Seconds must be a number from 0 to {COUNT_MAX}.")
-    return int(Decimal(seconds).to_integral_value(ROUND_CEILING))
+    return int(exact.to_integral_value(ROUND_CEILING))
 
 
 def _usage(counts: Mapping[str, int], input_tokens: int = 0, output_tokens: int = 0, reasoning: int = 0) -> Usage:
