@@ -14,7 +14,7 @@ from billing.settings import Settings
 @click.command()
 def command() -> None:
     """Prove that every sum in the book is right; name each difference and fail when one is not."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     started = time.monotonic()
 
     def report(claim: str, found: list[str]) -> None:
@@ -29,6 +29,6 @@ def command() -> None:
     differences = run_with_pool(work)
     seconds = time.monotonic() - started
     if differences:
-        console.print(f"[red]{len(differences)} differences[/], found in {seconds:.1f} s.")
+        console.print(f"[red]{len(differences)} difference{"s" * (len(differences) != 1)}[/], found in {seconds:.1f} s.")
         raise SystemExit(1)
     console.print(f"The book is right. Proved in {seconds:.1f} s.")

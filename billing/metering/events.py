@@ -94,13 +94,21 @@ def _read_array(body: bytes, events_max: int) -> Batch:
     try:
         events = _many.decode(body)
     except msgspec.ValidationError:
-        items = _raw_many.decode(body)
-        _check_size(len(items), events_max)
-        return _read_items(items, single=False)
+        return _read_items(_taken_apart(body, events_max), single=False)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as fault:
         raise Invalid("malformed_json", wire.malformed(body, fault)) from None
     _check_size(len(events), events_max)
     return Batch(list(enumerate(events)), [], single=False)
+
+
+def _taken_apart(body: bytes, events_max: int) -> list[msgspec.Raw]:
+    """The items of an array that is JSON, each unread."""
+    try:
+        items = _raw_many.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as fault:
+        raise Invalid("malformed_json", wire.malformed(body, fault)) from None
+    _check_size(len(items), events_max)
+    return items
 
 
 def _read_lines(body: bytes, events_max: int) -> Batch:
