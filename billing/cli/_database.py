@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from billing.db.migrate import pending
 from billing.db.pool import Pool, open_pool
-from billing.embedded import embedded
+from billing.embedded import default_home, embedded
 from billing.errors import Unavailable
 from billing.settings import Settings, load
 
@@ -17,7 +17,9 @@ T = TypeVar("T")
 
 
 def embedded_folder(settings: Settings) -> Path:
-    return settings.data_dir / "database"
+    """In the data folder; when root has not chosen one, somewhere that PostgreSQL's account may enter."""
+    folder = settings.data_dir / "database"
+    return folder if settings.data_dir != Settings().data_dir else default_home(folder)
 
 
 @contextmanager
