@@ -4,6 +4,7 @@ A charge keeps each of its factors (rules.md, Money 2), so that `recompute` give
 without the book. Prices and rates are made once for each book and multiplier and shared: identity is equality.
 """
 
+from fractions import Fraction
 from operator import mul
 from typing import NamedTuple
 
@@ -42,10 +43,9 @@ class Price(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         """Picodollars of this many tokens, seconds, images or calls."""
         return recompute(quantity, self.official, self.unit_size, self.multiplier)
 
-    def step(self) -> int | None:
-        """Picodollars of one token, second, image or call where that is a whole number of them, else None."""
-        step, rest = divmod(money.parse(self.official) * money.parse(self.multiplier), self.unit_size * ONE)
-        return None if rest else step
+    def picos_each(self) -> Fraction:
+        """Exact picodollars of one token, second, image or call."""
+        return Fraction(money.parse(self.official) * money.parse(self.multiplier), self.unit_size * ONE)
 
     def as_dict(self) -> dict[str, str | int]:
         """Every factor as plain data: what a store keeps for ever."""
@@ -79,19 +79,21 @@ class Line(NamedTuple):
 class Rate:
     """The prices one kind of request is charged at, one for each dimension it uses, in the order of the quantities."""
 
-    __slots__ = ("_steps", "model", "prices")
+    __slots__ = ("_each", "_steps", "model", "prices")
 
     def __init__(self, model: str, prices: tuple[Price, ...]) -> None:
         self.model = model
         self.prices = prices
-        steps = [price.step() for price in prices]
-        self._steps = None if None in steps else tuple(step for step in steps if step is not None)
+        self._each = [price.picos_each().as_integer_ratio() for price in prices]
+        whole = all(denominator == 1 for _, denominator in self._each)
+        self._steps = [numerator for numerator, _ in self._each] if whole else None
 
     def charge(self, quantities: tuple[int, ...]) -> "Charge":
-        """The charge for these quantities, one for each price."""
+        """The charge for these quantities, one for each price: exact where every price is whole picodollars each."""
         if self._steps is not None:
             return Charge(self, quantities, sum(map(mul, self._steps, quantities)))
-        amount = sum(price.amount(quantity) for price, quantity in zip(self.prices, quantities, strict=True))
+        pairs = zip(self._each, quantities, strict=True)
+        amount = sum(money.round_half_away(quantity * each, size) for (each, size), quantity in pairs)
         return Charge(self, quantities, amount)
 
     def __repr__(self) -> str:

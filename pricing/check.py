@@ -74,7 +74,7 @@ def _off_list(entry: Entry, listed: Entry) -> list[Finding]:
 
 def stale(book: Book, today: date, stale_days: int = STALE_DAYS) -> list[Finding]:
     """Prices in force that nobody has compared with their source for too long."""
-    now, since = _midnight(today), today - timedelta(days=stale_days)
+    now, since = midnight(today), today - timedelta(days=stale_days)
     return [
         Finding("stale", entry.id, f"Last checked on {entry.checked}, more than {stale_days} days ago.")
         for entry in book.entries()
@@ -98,7 +98,7 @@ def drift(book: Book, peer: Peer, source: str, today: date) -> list[Finding]:
     `source` names the list as the disagreements table does; a disagreement known there carries its reason. Models that
     only the other list has are not findings.
     """
-    known, now = disagreements(), _midnight(today)
+    known, now = disagreements(), midnight(today)
     found = []
     for key, theirs in sorted(peer.items()):
         model, *place = key
@@ -127,7 +127,7 @@ def disagreements() -> dict[tuple[str, str, str, str], str]:
 
 def unpriced_names(book: Book, names: Iterable[str], today: date) -> list[Finding]:
     """Names of this list that no request could be billed under today."""
-    now = _midnight(today)
+    now = midnight(today)
     return [
         Finding("unpriced", name, f"No price of {name} is in force on {today}.")
         for name in names
@@ -146,5 +146,6 @@ def _per_unit(amount: Fraction, entry: Entry) -> str:
     return money.format(money.round_half_away(picos.numerator, picos.denominator))
 
 
-def _midnight(day: date) -> datetime:
+def midnight(day: date) -> datetime:
+    """The instant a day begins in the book: its dates are days in UTC."""
     return datetime.combine(day, time.min, UTC)

@@ -156,8 +156,8 @@ def read_prices(table: Table, layer: str, citations: dict[str, str] | None) -> l
             cited = " ; ".join(citations[part] for part in source.split()) if citations is not None else source
             place = f"{table.file}:{line}"
             dates = (_instant(since, BEGINNING), _instant(until, END))
-            evidence = (confidence, cited, date.fromisoformat(checked), note)
-            entries.append(Entry(layer, key, unit, price, *dates, until, *evidence, place))
+            day = date.fromisoformat(checked)
+            entries.append(Entry(layer, key, unit, price, *dates, until, confidence, cited, day, note, place))
     return entries
 
 
@@ -250,7 +250,9 @@ def _faults_of_key(model: str, dimension: str, tier: str, context: str) -> list[
 def _faults_of_price(dimension: str, unit: str, price: str) -> list[str]:
     faults = []
     thing = "image" if units.is_information(dimension) else units.thing_counted(dimension)
-    if thing is None or dimension in (units.REQUEST, units.DURATION):
+    if dimension in (units.REQUEST, units.DURATION):  # what a request may use, but no table may price
+        thing = None
+    if thing is None:
         faults.append(f"the dimension {dimension!r} is not known.")
     if unit not in units.UNITS:
         faults.append(f"the unit {unit!r} is not known.")

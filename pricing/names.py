@@ -33,12 +33,12 @@ def spellings(name: str) -> Iterator[str]:
         yield f"ft:{_OPENAI}{base.removeprefix(_AZURE)}" if base.startswith(_AZURE) else f"ft:{base}"
 
 
-@lru_cache(REMEMBERED_MAX)
 def nearest(name: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Known names most like an unknown one, the likest first, to suggest and never to bill by.
+    """Known names most like an unknown one, the likest first, to suggest and never to bill by."""
+    return _nearest(name.lower(), known) if len(name) <= SUGGESTED_LENGTH_MAX else ()
 
-    About a millisecond, so the answers are remembered: a batch tends to repeat the same unknown name.
-    """
-    if len(name) > SUGGESTED_LENGTH_MAX:
-        return ()
-    return tuple(get_close_matches(name.lower(), known, NEAREST_MAX))
+
+@lru_cache(REMEMBERED_MAX)
+def _nearest(name: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """About a millisecond, so the answers are remembered: a batch tends to repeat the same unknown name."""
+    return tuple(get_close_matches(name, known, NEAREST_MAX))

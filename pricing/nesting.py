@@ -64,16 +64,18 @@ class Whole:
 
     def less(self, **parts: int | None) -> int:
         """What remains when the parts, which do not overlap, are taken away; refuses a negative remainder."""
-        given = {name: part for name, part in parts.items() if part}
-        remainder = self.count - sum(given.values())
+        remainder = self.count - sum(filter(None, parts.values()))
         if remainder < 0:
-            listed = " and ".join(f"{name} {part}" for name, part in given.items())
-            together = f", together {sum(given.values())}," if len(given) > 1 else ""
-            raise ImpossibleUsage(
-                f"{self.path}.{next(reversed(given))}",
-                f"{listed}{together} cannot be part of {self.name} {self.count}: {remainder} would remain.",
-            )
+            raise self._excess({name: part for name, part in parts.items() if part}, remainder)
         return remainder
+
+    def _excess(self, parts: dict[str, int], remainder: int) -> ImpossibleUsage:
+        listed = " and ".join(f"{name} {part}" for name, part in parts.items())
+        together = f", together {sum(parts.values())}," if len(parts) > 1 else ""
+        return ImpossibleUsage(
+            f"{self.path}.{next(reversed(parts))}",
+            f"{listed}{together} cannot be part of {self.name} {self.count}: {remainder} would remain.",
+        )
 
 
 def input_parts(whole: Whole, details: InputDetails) -> Quantities:

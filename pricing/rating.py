@@ -132,7 +132,7 @@ def _tier(name: str, service_tier: str | None, batch: bool) -> str:
     tier = _TIERS.get(service_tier)
     if tier is None:
         raise Unpriced(
-            f"No price is known for {name} in the service tier {service_tier!r}: the book has "
+            f"No price is known for {name} in the service tier {str(service_tier)[:40]!r}: the book has "
             f"{', '.join(sorted(key for key in _TIERS if key))}.",
             model=name,
         )
