@@ -46,6 +46,8 @@ def command(month: str, account: str | None, out: Path | None) -> None:
     Running it again changes nothing and does what was left. Exits with 1 when an account could not be closed.
     """
     console = Console(highlight=False)
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
     summary = run_with_pool(lambda pool, settings: _close(pool, settings, month, account, out))
     console.print(table(summary))
     if out:
@@ -73,7 +75,6 @@ async def _close(pool: Pool, settings: Settings, month: str, account: str | None
 
 
 async def _write(pool: Pool, ids: list[str], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     async with pool.connection() as conn:
         for first in range(0, len(ids), WRITTEN_AT_ONCE):
             for invoice in await store.find_all(conn, ids[first : first + WRITTEN_AT_ONCE]):

@@ -1,0 +1,83 @@
+"""The proof names every difference: each test breaks one thing with the guards off."""
+
+import pytest
+
+from billing.invoices import verify
+from tests.invoices.conftest import Relay
+
+pytestmark = pytest.mark.anyio
+
+BREAKS = {
+    "a line's amount": (
+        "UPDATE invoice_lines SET amount = amount + 0.01 WHERE position = 1",
+        ["has other amount", "is not 0.03297 rounded", "its lines sum to 0.05307 and 0.06"],
+    ),
+    "a line's quantity": (
+        "UPDATE invoice_lines SET quantity = quantity + 1 WHERE position = 2",
+        ["has other quantity"],
+    ),
+    "a line's evidence": ("UPDATE invoice_lines SET evidence = 'x' WHERE position = 1", ["has other evidence"]),
+    "a line missing": (
+        "DELETE FROM invoice_lines WHERE position = 1",
+        ["line gpt-4 input: is missing", "its lines sum to 0.0201 and 0.02"],
+    ),
+    "a line too many": (
+        "UPDATE invoice_lines SET model = 'gpt-9' WHERE position = 1",
+        ["line gpt-9 input: nothing was used", "line gpt-4 input: is missing"],
+    ),
+    "usage moved": (
+        "UPDATE usage_rollups SET billed = '2026-08-01Z' WHERE slot < '2026-10-05Z'",
+        ["the usage of its period has other", "is in closed time but on no invoice"],
+    ),
+    "usage posted": (
+        "UPDATE postings SET amount = amount + 1 WHERE kind = 'usage' AND effective_at < '2026-11-01Z'",
+        ["0.05307 of usage is invoiced, but 2.05307 was posted"],
+    ),
+    "the statement": (
+        """UPDATE invoices SET statement = statement || '{"closing": "7"}'""",
+        ["its statement does not add up"],
+    ),
+    "the statement's usage": (
+        """UPDATE invoices SET statement = statement || '{"usage": "0.02", "closing": "4.98"}'""",
+        ["its statement says 0.02 of usage, not 0.05"],
+    ),
+    "the opening": (
+        """UPDATE invoices SET statement = statement || '{"opening": "1", "closing": "5.97"}'""",
+        ["its statement opens with 1, but the ledger with 0"],
+    ),
+    "a top-up": (
+        "UPDATE postings SET amount = 4 WHERE kind = 'top_up'",
+        ["its statement says 5 of top-ups, not 4"],
+    ),
+    "the residue gone": (
+        "DELETE FROM postings WHERE kind = 'rounding'",
+        ["its residue -0.00307 is not posted"],
+    ),
+    "a residue too many": (
+        "UPDATE postings SET kind = 'rounding' WHERE kind = 'top_up'",
+        ["rounds 5 for no invoice", "says 5 of top-ups, not 0"],
+    ),
+    "a gap": (
+        "UPDATE invoices SET sequence = 2, number = left(number, -1) || '2'",
+        ["1 invoices have numbers from 2 to 2, and the last one taken is 1", "its residue -0.00307 is not posted"],
+    ),
+    "a lost number": ("UPDATE invoice_series SET last_sequence = 3", ["from 1 to 1, and the last one taken is 3"]),
+    "a wrong number": ("UPDATE invoices SET sequence = 2", ["its number is not that of", "have numbers from 2 to 2"]),
+    "a period left open": ("UPDATE balances SET open_from = NULL", ["is not closed"]),
+}
+
+
+@pytest.mark.parametrize("what", BREAKS)
+async def test_what_is_broken_is_named(own_relay: Relay, what: str) -> None:
+    account = await own_relay.account()
+    await own_relay.move(account, "5", "2026-10-01T00:00Z")
+    await own_relay.use(account, "2026-10-02T00:00Z", "2026-10-09T00:00Z", tokens=(1099, 335))
+    await own_relay.invoiced("2026-10", account)
+    change, sentences = BREAKS[what]
+    async with own_relay.pool.connection() as conn:
+        assert await verify.differences(conn) == []
+        await conn.execute("SET session_replication_role = replica")  # no triggers: nothing guards the tables now
+        await conn.execute(change)
+        found = await verify.differences(conn)
+    for sentence in sentences:
+        assert any(sentence in difference for difference in found), found
