@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from functools import cached_property
 from hashlib import sha256
+from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +52,15 @@ class Book:
         self.aliases = aliases
         self.lifecycle = lifecycle
         self.questions = questions
-        self.prices: dict[tuple[Any, ...], Price] = {}
-        self.rates: dict[tuple[Price, ...], Rate] = {}
         self._spelled = {alias.alias: alias.model for alias in aliases if alias.kind == "spelling"}
         self._forward = _grouped(aliases, "alias")
         self._backward = _grouped((alias for alias in aliases if alias.kind == "snapshot"), "model")
         self._by_model = _grouped_by_model(layers)
-        self._cards: dict[str, Card] = {}
+        # What rating.py has made so far: one object for each price and rate, so that identity is equality.
+        self.prices: dict[tuple[Any, ...], Price] = {}
+        self.rates: dict[tuple[Price, ...], Rate] = {}
         self.anyone = Card(ANY_MODEL, [])
+        self._cards: dict[str, Card] = {}
 
     @cached_property
     def digest(self) -> str:
@@ -194,13 +197,14 @@ def faults_of_aliases(aliases: list[Alias], layers: tuple[Layer, ...]) -> list[s
         elif not priced & (reached | {alias.alias, *(other.alias for other in backward[alias.model])}):
             faults.append(f"{alias.place}: {alias.alias} leads to {alias.model}, which has no price.")
     for named in forward.values():
-        for first, second in zip(sorted(named, key=_began), sorted(named, key=_began)[1:], strict=False):
+        for first, second in pairwise(sorted(named, key=attrgetter("since"))):
             if first.until > second.since:
                 faults.append(f"{second.place}: {second.alias} already leads to {first.model} by {first.place}.")
     return faults
 
 
 def _reached(model: str, forward: dict[str, list[Alias]]) -> set[str]:
+    """Every name that aliases lead to from this one, at any time, itself included."""
     reached = {model}
     queue = [model]
     for name in queue:
@@ -208,10 +212,6 @@ def _reached(model: str, forward: dict[str, list[Alias]]) -> set[str]:
         reached |= further
         queue += further
     return reached
-
-
-def _began(alias: Alias) -> datetime:
-    return alias.since
 
 
 def _shipped(file: str, columns: tuple[str, ...], faults: list[str]) -> Table:

@@ -10,12 +10,12 @@ from datetime import datetime
 from pricing import money, units
 from pricing.book import Book, Card
 from pricing.charge import Charge, Line, Price, Rate, recompute
-from pricing.entries import END, Entry
+from pricing.entries import ANY_MODEL, END, Entry
 from pricing.errors import MultiplierError, Unpriced
 from pricing.units import LONG_CONTEXT_TOKENS, REQUEST, UNITS
 from pricing.usage import Usage
 
-__all__ = ["Charge", "Line", "Price", "Rate", "Unpriced", "rate_request", "recompute"]
+__all__ = ["Charge", "Line", "MultiplierError", "Price", "Rate", "Unpriced", "price_list", "rate_request", "recompute"]
 
 HALF = "0.5"
 MULTIPLIER_MAX = 10
@@ -57,6 +57,22 @@ def rate_request(
         tier = _tier(card.name, service_tier, batch)
         rate = card.rates[question] = _rate(book, card, usage.dimensions, tier, long, at, multiplier)
     return rate.charge(usage.quantities)
+
+
+def price_list(book: Book, model: str, *, at: datetime, multiplier: str = HALF) -> tuple[Price, ...]:
+    """Every price of a model at an instant, sorted by dimension, tier and context; the fees of tools are under `*`.
+
+    Raises `Unpriced` for an unknown model. `price.amount(price.unit_size)` is what one unit costs the customer.
+    """
+    name = model
+    if model != ANY_MODEL:
+        card = book.card(model)
+        if card is None:
+            raise _unknown(book, model)
+        name = card.name
+    plain = _plain_multiplier(multiplier)
+    entries = (entry for entry in book.in_force(name, at) if not units.is_information(entry.key[1]))
+    return tuple(_price(book, name, entry.key[1], entry, plain) for entry in entries)
 
 
 def _rate(

@@ -13,7 +13,7 @@ from pricing import money, usage
 from pricing.book import Book
 from pricing.charge import Charge, recompute
 from pricing.errors import MultiplierError
-from pricing.rating import Unpriced, rate_request
+from pricing.rating import Unpriced, price_list, rate_request
 
 TODAY = datetime(2026, 11, 23, tzinfo=UTC)
 MILLION = 1_000_000
@@ -336,6 +336,23 @@ def test_rates_and_prices_are_shared(rate: Rater, book: Book) -> None:
     assert first.rate is not rate(chat(1, 1), "gpt-4", multiplier="0.6").rate
     assert first.rate.prices[0] is rate(chat(1), "gpt-4").rate.prices[0]
     assert first.rate.prices[0].book == book.digest
+
+
+def test_a_price_list_is_what_is_charged(rate: Rater, book: Book) -> None:
+    prices = price_list(book, "openai/gpt-5.4-2026-03-05", at=TODAY)
+    assert len({(price.dimension, price.variant) for price in prices}) == len(prices) > 20
+    charged = rate(chat(300_000, 1, cached_tokens=5), "gpt-5.4-2026-03-05", service_tier="flex").rate.prices
+    assert set(charged) <= set(prices)
+    (hd,) = (price for price in price_list(book, "dall-e-3", at=TODAY) if price.variant == "hd:1024x1792")
+    assert hd.amount(hd.unit_size) == usd("0.12") // 2
+    assert {price.dimension for price in price_list(book, "*", at=TODAY)} == {
+        "tool:code_interpreter",
+        "tool:file_search",
+        "tool:web_search",
+    }
+    assert not [price for price in price_list(book, "gpt-image-1", at=TODAY) if "estimate" in price.dimension]
+    with pytest.raises(Unpriced):
+        price_list(book, "nobody-knows", at=TODAY)
 
 
 @pytest.mark.parametrize("multiplier", ["0", "1", "10", "0.000000000001", "0.125"])
