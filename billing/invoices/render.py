@@ -192,5 +192,5 @@ class Format(NamedTuple):
 
 FORMATS = {
     "json": Format("application/json", as_json),
-    "csv": Format("text/csv; charset=utf-8", as_csv),
+    "csv": Format("text/csv", as_csv),
 }
