@@ -1,7 +1,6 @@
 """What the poster of events is told: one result for each event."""
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -65,26 +64,6 @@ def result_of(item: Assessed, known: Known | None = None) -> Result:
         return Result(index=item.index, id=item.id, status=status, charge=money.format(item.amount), reason=item.note)
     if known.same:
         return Result(index=item.index, id=item.id, status="duplicate", charge=money.format(known.amount))
-    return _conflict(item)
-
-
-def split_repeats(items: Iterable[Assessed]) -> tuple[list[Assessed], list[Result]]:
-    """The first event of each identity, and the results of those that repeat one within the same batch."""
-    first: dict[tuple[str, str, str], Assessed] = {}
-    repeats: list[Result] = []
-    for item in items:
-        before = first.setdefault(item.identity, item)
-        if before is item:
-            continue
-        same = before.digest == item.digest
-        charge = money.format(before.amount)
-        repeats.append(
-            Result(index=item.index, id=item.id, status="duplicate", charge=charge) if same else _conflict(item)
-        )
-    return list(first.values()), repeats
-
-
-def _conflict(item: Assessed) -> Result:
     reason = "An event with this account, source and id is booked already, with another content. Nothing was changed."
     return Result(index=item.index, id=item.id, status="conflict", reason=reason)
 

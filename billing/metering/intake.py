@@ -9,7 +9,7 @@ from billing import observe
 from billing.accounts.keys import hash_of
 from billing.db.pool import Connection, Pool, with_retries
 from billing.metering import store
-from billing.metering.answers import Result, by_index, faulty, held_back, refusal, result_of, split_repeats
+from billing.metering.answers import Result, by_index, faulty, held_back, refusal, result_of
 from billing.metering.assess import Assessed, Nothing, Refused, assess, stored
 from billing.metering.events import Batch, UsageEvent
 from billing.settings import Settings
@@ -43,15 +43,14 @@ class Intake:
         """
         async with self.pool.connection() as conn:
             assessed, refused = await self._assess(conn, batch)
-            first, repeats = split_repeats(assessed)
-            conflicts = any(repeat.status == "conflict" for repeat in repeats)
-            if all_or_nothing and (refused or conflicts):
-                return by_index(refused + repeats + [held_back(result_of(item)) for item in first])
-            numbers = [await self._numbers(conn, item.rate) for item in first]
+            if all_or_nothing and refused:
+                return by_index(refused + [held_back(result_of(item)) for item in assessed])
+            for item in assessed:
+                await self._learn_price(conn, item.rate)
             book = self._book_all if all_or_nothing else self._book
-            booked = await with_retries(lambda: book(conn, first, numbers)) if first else []
-        observe.events_taken(booked)
-        return by_index(refused + repeats + booked)
+            booked = await with_retries(lambda: book(conn, assessed)) if assessed else []
+        observe.events_taken(refused + booked)
+        return by_index(refused + booked)
 
     async def _assess(self, conn: Connection, batch: Batch) -> tuple[list[Assessed], list[Result]]:
         latest = datetime.now(UTC) + timedelta(seconds=self.settings.event_ahead_seconds_max)
@@ -85,22 +84,27 @@ class Intake:
         by_name: dict[str | bytes, Owner] = {name: (name, None) for name in accounts & self._accounts}
         return by_name | {key: self._keys[key] for key in hashes & self._keys.keys()}
 
-    async def _numbers(self, conn: Connection, rate: Rate | Nothing) -> tuple[int, ...]:
+    async def _learn_price(self, conn: Connection, rate: Rate | Nothing) -> None:
+        """Have the prices of a rate stored, before and apart from the events: what is remembered must be committed."""
         if rate not in self._prices:
             self._prices[rate] = tuple(await store.price_numbers(conn, stored(rate)))
-        return self._prices[rate]
 
-    async def _book(self, conn: Connection, items: list[Assessed], numbers: list[tuple[int, ...]]) -> list[Result]:
-        new = await store.post_usage(conn, items, numbers)
-        old = [item for place, item in enumerate(items) if place not in new]
+    async def _book(self, conn: Connection, items: list[Assessed]) -> list[Result]:
+        by_identity: dict[tuple[str, str, str], Assessed] = {}
+        for item in items:
+            by_identity.setdefault(item.identity, item)
+        first = list(by_identity.values())
+        numbers = [self._prices[item.rate] for item in first]
+        new = {first[place].index for place in await store.post_usage(conn, first, numbers)}
+        old = [item for item in items if item.index not in new]
         known = dict(zip((item.index for item in old), await store.known(conn, old), strict=True)) if old else {}
         return [result_of(item, known.get(item.index)) for item in items]
 
-    async def _book_all(self, conn: Connection, items: list[Assessed], numbers: list[tuple[int, ...]]) -> list[Result]:
+    async def _book_all(self, conn: Connection, items: list[Assessed]) -> list[Result]:
         """Book all of them or, when one conflicts with what is booked, none."""
         try:
             async with conn.transaction():
-                results = await self._book(conn, items, numbers)
+                results = await self._book(conn, items)
                 if any(result.status == "conflict" for result in results):
                     raise _NotAll(results)
         except _NotAll as fault:

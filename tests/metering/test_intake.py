@@ -80,6 +80,8 @@ async def test_the_same_identity_with_another_content_is_a_conflict(
 async def test_repeats_within_a_batch_are_told_apart(intake: Intake, conn: Connection, account: str) -> None:
     results = await intake.post(batch(event(account), event(account), event(account, model="gpt-4o")))
     assert statuses(results) == ["accepted", "duplicate", "conflict"]
+    results = await intake.post(batch(event(account, model="gpt-4o"), event(account)))
+    assert statuses(results) == ["conflict", "duplicate"]
     assert await posted(conn, account) == "-" + GPT_4_CHARGE
 
 
@@ -215,6 +217,19 @@ async def test_all_or_nothing_is_undone_by_a_conflict_with_what_is_booked(
     assert await posted(conn, account) == "-" + GPT_4_CHARGE
     results = await intake.post(batch(event(account, "b"), event(account, "a")), all_or_nothing=True)
     assert statuses(results) == ["accepted", "duplicate"]
+
+
+async def test_prices_met_first_in_a_batch_that_was_undone_are_kept(
+    intake: Intake, conn: Connection, account: str
+) -> None:
+    await intake.post(batch(event(account, "a")))
+    odd = {"prompt_tokens": 5, "completion_tokens": 0}
+    spoilt = [event(account, "b", model="gpt-4-32k", usage=odd), event(account, "a", model="gpt-4o")]
+    await intake.post(batch(*spoilt), all_or_nothing=True)
+    [result] = await intake.post(batch(spoilt[0]))
+    assert (result.status, result.charge) == ("accepted", "0.00015")  # 5 × $60/1M × 0.5
+    [kept] = await reads.find(conn, event_id="b", source=None, account_id=account)
+    assert [line.entry for line in kept.lines] == ["gpt-4-32k/input@2023-03-14"]
 
 
 async def test_late_usage_is_billed_in_the_open_period_with_its_own_time(
