@@ -14,7 +14,7 @@ from billing.errors import Fault, Invalid, NotFound, Unprocessable
 from billing.http import requires
 from billing.metering.events import Name, usage_path
 from billing.pages import Listing
-from billing.prices.catalogue import PriceView, prices
+from billing.prices.catalogue import ANY_MODEL, PriceView, prices
 from billing.settings import Settings
 from billing.times import instant
 from pricing.book import Book
@@ -66,7 +66,7 @@ async def list_prices(
     book: NamedDependency[Book], settings: NamedDependency[Settings], at: FromQuery[str | None] = None
 ) -> Listing[PriceView]:
     """Every price in force now, or at an instant. Needs no key."""
-    found = prices(book, book.models, _at(at), settings.multiplier)
+    found = prices(book, [*book.models, ANY_MODEL], _at(at), settings.multiplier)
     return Listing(url="/v1/prices", has_more=False, data=found)
 
 
@@ -79,12 +79,10 @@ async def model_prices(
 ) -> Listing[PriceView]:
     """The prices of one model, by any of its names, now or at an instant. Needs no key."""
     name = model.removeprefix("/")
-    card = book.card(name)
-    if card is None:
-        near = book.nearest(name)
-        hint = f" The nearest known names are {', '.join(near)}." if near else ""
-        raise NotFound("unknown_model", f"No price is known for the model {name[:100]!r}.{hint}")
-    found = prices(book, [card.name], _at(at), settings.multiplier)
+    try:
+        found = prices(book, [name], _at(at), settings.multiplier)
+    except Unpriced as fault:
+        raise NotFound("unknown_model", str(fault)) from None
     return Listing(url=f"/v1/prices/{name}", has_more=False, data=found)
 
 
