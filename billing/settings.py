@@ -69,12 +69,23 @@ def load(environment: Mapping[str, str]) -> Settings:
             raise SettingsError(f"There is no setting {name}.{hint}")
     for name, value in given.items():
         _check(name, fields[name], value)
-    return msgspec.convert({fields[name]: value for name, value in given.items()}, Settings, strict=False)
+    return _convert({fields[name]: value for name, value in given.items()})
+
+
+def _convert(given: dict[str, str]) -> Settings:
+    return msgspec.convert(given, Settings, strict=False, dec_hook=_path)
+
+
+def _path(kind: type, value: object) -> Path:
+    """The one type here that msgspec does not know."""
+    if kind is not Path or not isinstance(value, str):
+        raise NotImplementedError(kind)
+    return Path(value)
 
 
 def _check(name: str, field: str, value: str) -> None:
     try:
-        msgspec.convert({field: value}, Settings, strict=False)
+        _convert({field: value})
     except msgspec.ValidationError as fault:
         reason = str(fault).split(" - at ")[0]
         shown = "(not shown)" if field in ("admin_key", "database_url") else repr(value)

@@ -29,6 +29,7 @@ def command() -> None:
     differences = run_with_pool(work)
     seconds = time.monotonic() - started
     if differences:
-        console.print(f"[red]{len(differences)} difference{"s" * (len(differences) != 1)}[/], found in {seconds:.1f} s.")
+        many = "difference" if len(differences) == 1 else "differences"
+        console.print(f"[red]{len(differences)} {many}[/], found in {seconds:.1f} s.")
         raise SystemExit(1)
     console.print(f"The book is right. Proved in {seconds:.1f} s.")
