@@ -52,9 +52,14 @@ async def _ensure_month(conn: Connection, start: datetime, end: datetime) -> str
     return name
 
 
+ATTACHED = """
+SELECT FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = 'events'::regclass AND relname = %s
+"""
+
+
 async def _exists(conn: Connection, name: str) -> bool:
-    found = await (await conn.execute("SELECT to_regclass(%s) IS NOT NULL AS there", [name])).fetchone()
-    return found is not None and found["there"]
+    """Asked of the catalog itself: to_regclass may remember what was true before the lock was waited for."""
+    return await (await conn.execute(ATTACHED, [name])).fetchone() is not None
 
 
 async def _make(conn: Connection, name: str, start: datetime, end: datetime) -> None:
