@@ -8,6 +8,7 @@ Decoding is strict (rules.md, Usage events 2): unknown fields, wrong types, nega
 what OpenAI sends as null or leaves out is zero. nesting.py makes the counts disjoint.
 """
 
+import re
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal
 from typing import Annotated, Any, Literal
@@ -246,7 +247,10 @@ def convert(report: Mapping[str, Any]) -> Usage:
 def _malformed(error: msgspec.MsgspecError) -> MalformedUsage:
     """msgspec's message, with its path apart: "Expected `int`, got `str` - at `$.prompt_tokens`"."""
     detail, _, path = str(error).partition(" - at `")
-    return MalformedUsage(path.rstrip("`") or "$", f"{detail}.")
+    place = path.rstrip("`") or "$"
+    if field := re.search("(?:unknown|required) field `(.*)`", detail):
+        place += f".{field[1][:80]}"
+    return MalformedUsage(place, f"{detail}.")
 
 
 Total = tuple[str, int | None, str, Any]

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from litestar import Router, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta
 
 from billing import ids
@@ -79,7 +79,7 @@ class BalanceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @post("/v1/accounts", guards=[requires("admin")], tags=["accounts"])
-async def create_account(data: NewAccount, pool: NamedDependency[Pool]) -> Account:
+async def create_account(data: JSONBody[NewAccount], pool: NamedDependency[Pool]) -> Account:
     """Make an account."""
     _check_zone(data.time_zone)
     async with pool.connection() as conn:
@@ -114,7 +114,9 @@ async def get_account(account_id: FromPath[str], pool: NamedDependency[Pool]) ->
 
 
 @patch("/v1/accounts/{account_id:str}", guards=[requires("admin")], tags=["accounts"])
-async def change_account(account_id: FromPath[str], data: AccountChanges, pool: NamedDependency[Pool]) -> Account:
+async def change_account(
+    account_id: FromPath[str], data: JSONBody[AccountChanges], pool: NamedDependency[Pool]
+) -> Account:
     """Change what an account is called and where its invoices go."""
     changes = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
     async with pool.connection() as conn:
@@ -151,7 +153,7 @@ async def _balance(pool: Pool, account_id: str) -> BalanceView:
 
 
 @post("/v1/accounts/{account_id:str}/keys", guards=[requires("admin")], tags=["keys"])
-async def create_key(account_id: FromPath[str], data: NewKey, pool: NamedDependency[Pool]) -> IssuedKey:
+async def create_key(account_id: FromPath[str], data: JSONBody[NewKey], pool: NamedDependency[Pool]) -> IssuedKey:
     """Make a key for a customer. The secret is in this answer and nowhere else."""
     _check_expiry(data.expires_at)
     async with pool.connection() as conn:
@@ -171,7 +173,7 @@ async def list_account_keys(account_id: FromPath[str], pool: NamedDependency[Poo
 
 
 @post("/v1/keys", guards=[requires("admin")], tags=["keys"])
-async def create_service_key(data: NewServiceKey, pool: NamedDependency[Pool]) -> IssuedKey:
+async def create_service_key(data: JSONBody[NewServiceKey], pool: NamedDependency[Pool]) -> IssuedKey:
     """Make a key for a gateway or an administrator. The secret is in this answer and nowhere else."""
     _check_expiry(data.expires_at)
     async with pool.connection() as conn:

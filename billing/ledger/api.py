@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from litestar import Router, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, HeaderParameter
+from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody
 from msgspec import Meta
 
 from billing import idempotency
@@ -48,7 +48,7 @@ class NewAdjustment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 async def create_top_up(
     request: StrictRequest,
     account_id: FromPath[str],
-    data: NewTopUp,
+    data: JSONBody[NewTopUp],
     pool: NamedDependency[Pool],
     principal: NamedDependency[Principal],
     idempotency_key: IdempotencyKey = None,
@@ -73,7 +73,7 @@ async def create_top_up(
 async def create_adjustment(
     request: StrictRequest,
     account_id: FromPath[str],
-    data: NewAdjustment,
+    data: JSONBody[NewAdjustment],
     pool: NamedDependency[Pool],
     principal: NamedDependency[Principal],
     idempotency_key: IdempotencyKey = None,

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from litestar import Router, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta
 
 from billing.errors import Fault, Invalid, NotFound, Unprocessable
@@ -87,7 +87,9 @@ async def model_prices(
 
 
 @post("/v1/quote", guards=[requires("gateway", "customer", "admin")], status_code=200, tags=["prices"])
-async def quote(data: QuoteRequest, book: NamedDependency[Book], settings: NamedDependency[Settings]) -> Quote:
+async def quote(
+    data: JSONBody[QuoteRequest], book: NamedDependency[Book], settings: NamedDependency[Settings]
+) -> Quote:
     """What a request would cost, explained line by line; nothing is booked."""
     try:
         usage = read(data.usage)

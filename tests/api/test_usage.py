@@ -1,0 +1,155 @@
+"""Usage over HTTP: what a gateway posts and what is answered, and the sums a customer reads."""
+
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from tests.api.test_accounts import made
+from tests.metering.events import GPT_4_CHARGE, event
+
+pytestmark = pytest.mark.anyio
+
+SPAN = {"start": "2026-10-01", "end": "2026-11-01"}
+
+
+async def test_the_answer_counts_every_event_and_explains_the_odd_ones(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    await client.post("/v1/events", json=event(account, "known"))
+    events = [
+        event(account, "new"),
+        event(account, "known"),
+        event(account, "known", model="gpt-4o"),
+        event(account, "odd", model="no-such-model"),
+        event(account, "bad", usage={"prompt_tokens": -1}),
+    ]
+    answer = await client.post("/v1/events", json=events)
+    body = answer.json()
+    assert answer.status_code == 200
+    counts = ("accepted", "duplicates", "rejected", "unpriced", "conflicts")
+    assert [body[name] for name in counts] == [2, 1, 2, 1, 1]
+    assert [result["status"] for result in body["results"]] == [
+        "accepted",
+        "duplicate",
+        "conflict",
+        "unpriced",
+        "rejected",
+    ]
+    notable = (await client.post("/v1/events", json=events, params={"results": "notable"})).json()
+    assert [result["index"] for result in notable["results"]] == [2, 4]
+
+
+async def test_big_batches_list_only_what_needs_looking_at(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    events = [event(account, str(number)) for number in range(101)]
+    events[50]["status"] = 1000
+    assert [result["index"] for result in (await client.post("/v1/events", json=events)).json()["results"]] == [50]
+    everything = await client.post("/v1/events", json=events, params={"results": "all"})
+    assert len(everything.json()["results"]) == 101
+
+
+async def test_lines_of_json_are_taken(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    lines = b"\n".join(msgspec.json.encode(event(account, str(number))) for number in range(3))
+    answer = await client.post("/v1/events", content=lines, headers={"Content-Type": "application/x-ndjson"})
+    assert answer.json()["accepted"] == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "code"),
+    [
+        (b"{", "application/json", 400, "nothing_accepted"),
+        (b"[{", "application/json", 400, "malformed_json"),
+        (b"[]", "application/json", 400, "empty_batch"),
+        (b"", "application/json", 400, "nothing_accepted"),
+        (b"", "application/x-ndjson", 400, "empty_batch"),
+        (b"id=1", "application/x-www-form-urlencoded", 415, "content_type"),
+        (b"<event/>", "application/xml", 415, "content_type"),
+    ],
+)
+async def test_bodies_that_are_no_events_are_refused(
+    client: httpx.AsyncClient, content: bytes, kind: str, status: int, code: str
+) -> None:
+    answer = await client.post("/v1/events", content=content, headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_one_event_is_explained_to_the_last_digit(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    await client.post("/v1/events", json=event(account, account))
+    told = (await client.get(f"/v1/events/{account}")).json()
+    assert (told["charge"], told["status"], told["model"]) == (GPT_4_CHARGE, "accepted", "gpt-4")
+    lines = [
+        (line["quantity"], line["official_unit_price"], line["multiplier"], line["amount"]) for line in told["lines"]
+    ]
+    assert lines == [(19, "30", "0.5", "0.000285"), (10, "60", "0.5", "0.0003")]
+    assert told["event"]["usage"] == {"prompt_tokens": 19, "completion_tokens": 10, "total_tokens": 29}
+    assert [(posting["kind"], posting["amount"]) for posting in told["postings"]] == [("usage", GPT_4_CHARGE)]
+    assert (await client.get("/v1/events/nobody")).status_code == 404
+
+
+async def test_an_event_that_is_not_the_only_one_of_its_name_must_be_told_apart(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    await client.post("/v1/events", json=[event(account, account), event(account, account, source="gateway-2")])
+    assert (await client.get(f"/v1/events/{account}")).status_code == 409
+    one = await client.get(f"/v1/events/{account}", params={"source": "gateway-2"})
+    assert one.json()["source"] == "gateway-2"
+
+
+async def test_what_waits_for_review_is_listed(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    await client.post(
+        "/v1/events", json=[event(account, str(n), model="no-such-model") for n in range(3)] + [event(account)]
+    )
+    first = (await client.get("/v1/events", params={"account": account, "limit": 2})).json()
+    rest = {"account": account, "starting_after": first["data"][-1]["ref"]}
+    second = (await client.get("/v1/events", params=rest)).json()
+    assert first["has_more"]
+    assert {row["review"] for row in first["data"] + second["data"]} == {"unpriced_model"}
+    assert len({row["id"] for row in first["data"] + second["data"]}) == 3
+
+
+async def test_usage_is_summed_by_local_day_and_model(client: httpx.AsyncClient) -> None:
+    account = await made(client, time_zone="Asia/Shanghai")
+    events = [
+        event(account, "1", time="2026-10-01T15:59:59Z"),
+        event(account, "2", time="2026-10-01T16:00:00Z"),  # midnight in Shanghai
+        event(account, "3", time="2026-10-01T16:00:01Z", model="gpt-4o"),
+        event(account, "before", time="2026-09-30T15:59:59Z"),
+    ]
+    await client.post("/v1/events", json=events)
+    report = (await client.get("/v1/usage", params={"account": account, **SPAN})).json()
+    assert [(row["day"], row["model"], row["requests"]) for row in report["data"]] == [
+        ("2026-10-01", "gpt-4", 1),
+        ("2026-10-02", "gpt-4", 1),
+        ("2026-10-02", "gpt-4o", 1),
+    ]
+    assert report["requests"] == 3
+    assert report["start"] == "2026-10-01T00:00:00+08:00"
+    by_model = (await client.get("/v1/usage", params={"account": account, **SPAN, "group_by": "model"})).json()
+    assert [row["quantities"] for row in by_model["data"]] == [{"input": 38, "output": 20}, {"input": 19, "output": 10}]
+    assert by_model["amount"] == report["amount"]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"start": "soon"}, {"start": "2026-11-01", "end": "2026-10-01"}, {"group_by": "colour"}, {"end": "2026-13-01"}],
+)
+async def test_a_span_that_is_none_is_refused(client: httpx.AsyncClient, params: dict[str, Any]) -> None:
+    account = await made(client)
+    answer = await client.get("/v1/usage", params={"account": account, **params})
+    assert answer.status_code == 400
+
+
+async def test_a_quote_books_nothing(client: httpx.AsyncClient) -> None:
+    request = {"model": "gpt-4-1106-preview", "usage": {"prompt_tokens": 1000, "completion_tokens": 1000}}
+    quote = (await client.post("/v1/quote", json=request)).json()
+    assert quote["amount"] == "0.015"  # as published: $0.005 + $0.010 for 1K + 1K
+    assert [line["entry"].split(":")[0] for line in quote["lines"]] == ["published", "published"]
+    unknown = await client.post("/v1/quote", json={**request, "model": "gpt-4-1106-previw"})
+    assert unknown.status_code == 422
+    assert "gpt-4-1106-preview" in unknown.json()["detail"]
+    wrong = await client.post("/v1/quote", json={"model": "gpt-4", "usage": {"prompt_tokens": 1, "cached": 1}})
+    assert (wrong.status_code, wrong.json()["errors"][0]["path"]) == (400, "$.usage.cached")
