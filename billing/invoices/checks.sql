@@ -65,7 +65,7 @@ SELECT format('Invoice %s: its residue %s is not posted as it says.', number, tr
 FROM invoices
 LEFT JOIN postings
   ON postings.account_id = invoices.account_id AND postings.transaction = invoices.transaction
-  AND kind = 'rounding' AND reference = number AND effective_at >= period_start AND effective_at < period_end
+  AND kind = 'rounding' AND reference = invoices.id AND effective_at >= period_start AND effective_at < period_end
 WHERE residue <> coalesce(CASE 'rounding' WHEN destination THEN amount WHEN source THEN -amount END, 0)
    OR (residue <> 0) <> (invoices.transaction IS NOT NULL)
 ORDER BY number;
@@ -91,7 +91,7 @@ ORDER BY series;
 
 SELECT format('Invoice %s: its number is not that of %s, %s.', number, series, sequence)
 FROM invoices
-WHERE number <> series || '-' || CASE WHEN sequence < 1000000 THEN lpad(sequence::text, 6, '0') ELSE sequence::text END
+WHERE number <> series || '-' || lpad(sequence::text, greatest(6, length(sequence::text)), '0')
 ORDER BY number;
 
 -- Statements add up, follow each other, and name what the ledger moved (rules.md Invoices 4).

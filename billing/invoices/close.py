@@ -1,7 +1,8 @@
 """Closing a month: one transaction for each account, each complete or not at all (rules.md Invoices 4, 5, 7).
 
-The account's `balances` row is locked first, so that nothing is posted meanwhile; the series of numbers last, so that
-others wait for it as briefly as can be. Whatever stops the work, running it again does what is left.
+The account's `balances` row is locked first, so that nothing is posted meanwhile. The number is taken last, by the
+statement that writes the invoice, because until the commit nobody else gets one. Whatever stops the work, running it
+again does what is left.
 """
 
 import asyncio
@@ -18,8 +19,8 @@ from billing import ids
 from billing.db.pool import Connection, Pool, with_retries
 from billing.errors import Invalid, NotFound, Unprocessable
 from billing.invoices import store
-from billing.invoices.invoice import Invoice, Issuer, Statement
-from billing.invoices.lines import Line, Sums, lines_of, sums_of
+from billing.invoices.invoice import Draft, Invoice, Issuer, Statement
+from billing.invoices.lines import Line, lines_of, sums_of
 from billing.invoices.periods import Period, PeriodError, has_ended_somewhere, label_of, month
 from billing.ledger.store import Posting, post
 from billing.settings import Settings
@@ -164,84 +165,70 @@ async def close_account(conn: Connection, settings: Settings, label: str, accoun
         return _refused(account_id, f"There is usage of {first} that is not invoiced: close {first} first.")
     used = await store.usage(conn, {account_id: (account_id, period)})
     lines = lines_of(used[account_id])
-    sums = sums_of(lines)
-    statement = Statement(
-        opening=moves.opening, top_ups=moves.top_ups, usage=sums.subtotal, adjustments=moves.adjustments
-    )
-    ledger = account.posted - moves.later - sums.residue
-    if statement.closing != ledger:
-        return _parked(account_id, statement.closing, ledger)
+    draft = _draft(settings, account, period, lines, moves)
+    ledger = account.posted - moves.later - draft.residue
+    if draft.statement.closing != ledger:
+        return _parked(account_id, draft.statement.closing, ledger)
     if not lines:
         await store.advance(conn, account_id, period.end)
         return Result(account=account_id, outcome="empty")
-    return _invoiced(await _finalize(conn, settings, account, period, lines, sums, statement))
+    transaction = await _post_residue(conn, draft) if draft.residue else None
+    number = await store.finalize(conn, draft, transaction, settings.invoice_prefix)
+    return _with_invoice(draft, number, "invoiced")
 
 
-async def _finalize(
-    conn: Connection,
-    settings: Settings,
-    account: store.Account,
-    period: Period,
-    lines: list[Line],
-    sums: Sums,
-    statement: Statement,
-) -> Invoice:
-    """Take a number, post the residue and write the invoice; the period is closed with it."""
-    number = await store.take_number(conn, settings.invoice_prefix)
-    invoice = Invoice(
+def _draft(settings: Settings, account: store.Account, period: Period, lines: list[Line], moves: store.Moves) -> Draft:
+    sums = sums_of(lines)
+    return Draft(
         id=ids.new("inv"),
-        number=str(number),
         account_id=account.id,
         period=period,
         time_zone=account.time_zone,
         issuer=Issuer(name=settings.issuer_name, address=settings.issuer_address),
         customer=account.customer,
         lines=tuple(lines),
-        statement=statement,
+        statement=Statement(
+            opening=moves.opening, top_ups=moves.top_ups, usage=sums.subtotal, adjustments=moves.adjustments
+        ),
         amount_exact=sums.amount_exact,
         subtotal=sums.subtotal,
         tax=0,
         total=sums.subtotal,
         residue=sums.residue,
-        transaction=await _post_residue(conn, account.id, period, sums.residue, str(number)),
-        finalized_at=number.taken_at,
     )
-    await store.finalize(conn, invoice, number)
-    return invoice
 
 
-async def _post_residue(conn: Connection, account_id: str, period: Period, residue: int, number: str) -> int | None:
-    """Book what rounding added to the customer's bill, or took from it, as the period's last posting."""
-    if residue == 0:
-        return None
-    posted = await post(
-        conn,
-        Posting(
-            account_id=account_id,
-            kind="rounding",
-            source="wallet" if residue > 0 else "rounding",
-            destination="rounding" if residue > 0 else "wallet",
-            amount=abs(residue),
-            effective_at=period.end - LAST_MOMENT,
-            reference=number,
-        ),
+async def _post_residue(conn: Connection, draft: Draft) -> int:
+    """Book what rounding added to the customer's bill, or took from it, as the period's last posting; its number."""
+    added = draft.residue > 0
+    posting = Posting(
+        account_id=draft.account_id,
+        kind="rounding",
+        source="wallet" if added else "rounding",
+        destination="rounding" if added else "wallet",
+        amount=abs(draft.residue),
+        effective_at=draft.period.end - LAST_MOMENT,
+        reference=draft.id,
+        reason="Rounding of the invoice's lines to cents",
     )
-    return posted.transaction
+    return (await post(conn, posting)).transaction
 
 
-def _invoiced(invoice: Invoice, outcome: Outcome = "invoiced") -> Result:
+def _with_invoice(invoice: Draft, number: str, outcome: Outcome) -> Result:
     return Result(
         account=invoice.account_id,
         outcome=outcome,
         invoice=invoice.id,
-        number=invoice.number,
+        number=number,
         total=invoice.total,
         residue=invoice.residue,
     )
 
 
 def _already_closed(account_id: str, invoice: Invoice | None) -> Result:
-    return _invoiced(invoice, "already_closed") if invoice else Result(account=account_id, outcome="already_closed")
+    if invoice is None:
+        return Result(account=account_id, outcome="already_closed")
+    return _with_invoice(invoice, invoice.number, "already_closed")
 
 
 def _refused(account_id: str, detail: str) -> Result:

@@ -47,22 +47,10 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
         return {name: money.format(amount) for name, amount in named.items()}
 
 
-class Number(msgspec.Struct, frozen=True, kw_only=True):
-    """The sequence-th of a series, and when it was taken. Within a series there are no gaps."""
-
-    series: str
-    sequence: int
-    taken_at: datetime
-
-    def __str__(self) -> str:
-        return f"{self.series}-{self.sequence:06d}"
-
-
-class Invoice(msgspec.Struct, frozen=True, kw_only=True):
-    """A final invoice. `transaction` is the residue's, None when rounding added nothing."""
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """What a period comes to for an account: an invoice that has no number yet."""
 
     id: str
-    number: str
     account_id: str
     period: Period
     time_zone: str
@@ -75,6 +63,12 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     tax: int
     total: int
     residue: int
+    currency: str = CURRENCY
+
+
+class Invoice(Draft, frozen=True, kw_only=True):
+    """A final invoice. `number` is gapless within its series; `transaction` is the residue's, if there is one."""
+
+    number: str
     transaction: int | None
     finalized_at: datetime
-    currency: str = CURRENCY

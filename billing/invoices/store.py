@@ -9,13 +9,15 @@ import msgspec
 
 from billing.db.dollars import dollars, picos
 from billing.db.pool import Connection
-from billing.invoices.invoice import Customer, Invoice, Issuer, Number, Statement
+from billing.invoices.invoice import Customer, Draft, Invoice, Issuer, Statement
 from billing.invoices.lines import Factors, Line, PriceUsage
 from billing.invoices.periods import Period
 from billing.pages import Page, rows_of
 from pricing import money
 
 Row = dict[str, Any]
+
+SUMS = ("amount_exact", "subtotal", "tax", "total", "residue")
 
 STATEMENT = (files("billing.invoices") / "statement.sql").read_text()
 USAGE = (files("billing.invoices") / "usage.sql").read_text()
@@ -110,41 +112,25 @@ async def moves(conn: Connection, account: Account, period: Period) -> Moves:
     )
 
 
-async def take_number(conn: Connection, prefix: str) -> Number:
-    """The next number of this year's series; the series waits for our commit, so that it has no gaps."""
-    cursor = await conn.execute(
-        """
-        INSERT INTO invoice_series AS taken (series, last_sequence)
-        SELECT %(prefix)s || '-' || extract(year FROM clock_timestamp() AT TIME ZONE 'UTC'), 1
-        ON CONFLICT (series) DO UPDATE SET last_sequence = taken.last_sequence + 1
-        RETURNING series, last_sequence AS sequence, clock_timestamp() AS taken_at
-        """,
-        {"prefix": prefix},
-    )
-    row = await cursor.fetchone()
+async def finalize(conn: Connection, draft: Draft, transaction: int | None, prefix: str) -> str:
+    """Give the invoice the next number of this year's series, write it with its lines, and close its period."""
+    sums = {name: dollars(getattr(draft, name)) for name in SUMS}
+    parameters = {
+        **msgspec.structs.asdict(draft),
+        **sums,
+        "period_start": draft.period.start,
+        "period_end": draft.period.end,
+        "issuer": _json(draft.issuer),
+        "customer": _json(draft.customer),
+        "statement": _json(draft.statement.amounts()),
+        "lines": _json([_line_record(position, line) for position, line in enumerate(draft.lines, start=1)]),
+        "transaction": transaction,
+        "prefix": prefix,
+    }
+    row = await (await conn.execute(FINALIZE, parameters)).fetchone()
     assert row is not None
-    return Number(series=row["series"], sequence=row["sequence"], taken_at=row["taken_at"])
-
-
-async def finalize(conn: Connection, invoice: Invoice, number: Number) -> None:
-    """Write the invoice with its lines, and close its period."""
-    sums = {name: dollars(getattr(invoice, name)) for name in ("amount_exact", "subtotal", "tax", "total", "residue")}
-    documents = {name: _json(getattr(invoice, name)) for name in ("issuer", "customer")}
-    lines = [_line_record(position, line) for position, line in enumerate(invoice.lines, start=1)]
-    await conn.execute(
-        FINALIZE,
-        {
-            **msgspec.structs.asdict(invoice),
-            "period_start": invoice.period.start,
-            "period_end": invoice.period.end,
-            **sums,
-            **documents,
-            "series": number.series,
-            "sequence": number.sequence,
-            "statement": _json(invoice.statement.amounts()),
-            "lines": _json(lines),
-        },
-    )
+    number: str = row["number"]
+    return number
 
 
 async def advance(conn: Connection, account_id: str, end: datetime) -> None:
@@ -205,8 +191,7 @@ async def _invoices(conn: Connection, rows: Sequence[Row]) -> list[Invoice]:
 
 def _invoice(row: Row, lines: Sequence[Line]) -> Invoice:
     same = ("id", "number", "account_id", "time_zone", "currency", "transaction", "finalized_at")
-    sums = ("amount_exact", "subtotal", "tax", "total", "residue")
-    values: Row = {name: row[name] for name in same} | {name: picos(row[name]) for name in sums}
+    values: Row = {name: row[name] for name in same} | {name: picos(row[name]) for name in SUMS}
     return Invoice(
         **values,
         period=Period(row["period_start"], row["period_end"]),

@@ -59,7 +59,7 @@ async def test_the_residue_is_the_last_posting_of_the_period(relay: Relay) -> No
         rows = await conn.execute("SELECT * FROM postings WHERE account_id = %s AND kind = 'rounding'", [account])
         [row] = await rows.fetchall()
     assert (row["source"], row["destination"], row["amount"]) == ("rounding", "wallet", Decimal("0.000015"))
-    assert (row["transaction"], row["reference"]) == (invoice.transaction, invoice.number)
+    assert (row["transaction"], row["reference"]) == (invoice.transaction, invoice.id)
     assert row["effective_at"] == instant("2026-10-31T23:59:59.999999Z")
     assert invoice.statement.closing == await relay.posted(account) == 0
 
