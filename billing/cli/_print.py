@@ -1,6 +1,7 @@
 """How the commands print: money, tables for people, JSON for programs."""
 
 import sys
+from collections.abc import Sequence
 
 import click
 import msgspec
@@ -37,6 +38,13 @@ def exact(picos: int) -> str:
     """`$0.0000045`, `$1,234.50`: every decimal there is, and at least cents."""
     whole, _, decimals = money.format(abs(picos)).partition(".")
     return f"{'-' if picos < 0 else ''}${int(whole):,}.{decimals.ljust(2, '0')}"
+
+
+def aligned(amounts: Sequence[int]) -> list[str]:
+    """Amounts with as many decimals as the one that needs most, so that their points stand below each other."""
+    shown = [exact(picos) for picos in amounts]
+    decimals = max((len(text.partition(".")[2]) for text in shown), default=0)
+    return [text + "0" * (decimals - len(text.partition(".")[2])) for text in shown]
 
 
 def cents(picos: int) -> str:

@@ -1,0 +1,137 @@
+"""`billing accounts`: who the customers are, and what they have."""
+
+from datetime import datetime
+
+import click
+import msgspec
+from rich.text import Text
+
+from billing import ids
+from billing.accounts import keys, store
+from billing.accounts.api import NewAccount
+from billing.accounts.keys import Key
+from billing.accounts.store import Account
+from billing.cli._database import run_with_pool
+from billing.cli._input import TimeZone, checked
+from billing.cli._print import as_json_option, console, exact, print_json, table
+from billing.db.pool import Connection, Pool
+from billing.pages import Page
+from billing.settings import Settings
+from pricing import money
+
+PAGE = 100
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """An account, what is in its wallet, and its keys where they are asked for."""
+
+    account: Account
+    balance: str
+    as_of: datetime
+    keys: list[Key] | msgspec.UnsetType = msgspec.UNSET
+
+
+@click.group("accounts", invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """List, make and show customers' accounts. Without a subcommand: list."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_accounts)
+
+
+@command.command("list")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@as_json_option
+def list_accounts(limit: int = 100, as_json: bool = False) -> None:
+    """List accounts with their balances, the newest first."""
+
+    async def work(pool: Pool, _settings: Settings) -> tuple[list[Shown], bool]:
+        async with pool.connection() as conn:
+            return await _newest(conn, limit)
+
+    shown, more = run_with_pool(work)
+    if as_json:
+        print_json(shown)
+        return
+    printed = table("account", "name", "time zone", "balance", "created", numbers=("account", "balance"))
+    printed.columns[0].justify = "left"
+    for one in shown:
+        account, balance = one.account, exact(money.parse(one.balance))
+        printed.add_row(account.id, Text(account.name), account.time_zone, balance, f"{account.created_at:%Y-%m-%d}")
+    console().print(printed if shown else "There are no accounts yet: `billing accounts create NAME` makes one.")
+    if more:
+        console().print(f"  There are more: --limit {limit * 10} shows them.", style="dim")
+
+
+async def _newest(conn: Connection, limit: int) -> tuple[list[Shown], bool]:
+    found: list[Account] = []
+    more, last = True, None
+    while more and len(found) < limit:
+        page, more = await store.listed(conn, Page(min(PAGE, limit - len(found)), last))
+        found += page
+        last = found[-1].id if found else None
+    return [await _shown(conn, account) for account in found], more
+
+
+async def _shown(conn: Connection, account: Account) -> Shown:
+    balance = await store.balance(conn, account.id)
+    return Shown(account=account, balance=money.format(balance.posted), as_of=balance.as_of)
+
+
+@command.command("create")
+@click.argument("name")
+@click.option("--id", "account_id", metavar="ACCOUNT", help="acct_…; made up if you give none.")
+@click.option("--email")
+@click.option("--address", help="As invoices print it.")
+@click.option(
+    "--time-zone", type=TimeZone(), default="UTC", show_default=True, help="Whose midnights begin its months."
+)
+@as_json_option
+def create(
+    name: str, account_id: str | None, email: str | None, address: str | None, time_zone: str, as_json: bool
+) -> None:
+    """Make an account."""
+    asked = checked(NewAccount, name=name, id=account_id, email=email, address=address, time_zone=time_zone)
+
+    async def work(pool: Pool, _settings: Settings) -> Account:
+        async with pool.connection() as conn:
+            return await store.create(
+                conn,
+                account_id=asked.id or ids.new("acct"),
+                name=asked.name,
+                email=asked.email,
+                address=asked.address,
+                time_zone=asked.time_zone,
+            )
+
+    account = run_with_pool(work)
+    if as_json:
+        print_json(account)
+    else:
+        console().print(f"Made the account {account.id}. A key for it: billing keys create --account {account.id}")
+
+
+@command.command("show")
+@click.argument("account_id", metavar="ACCOUNT")
+@as_json_option
+def show(account_id: str, as_json: bool) -> None:
+    """Show one account: its details, balance and keys."""
+
+    async def work(pool: Pool, _settings: Settings) -> Shown:
+        async with pool.connection() as conn:
+            shown = await _shown(conn, await store.get(conn, account_id))
+            return msgspec.structs.replace(shown, keys=await keys.listed(conn, account_id))
+
+    shown = run_with_pool(work)
+    if as_json:
+        print_json(shown)
+        return
+    details = table("", "", title=shown.account.id)
+    details.show_header = False
+    for field in ("name", "email", "address", "time_zone"):
+        details.add_row(field.replace("_", " "), Text(getattr(shown.account, field) or "–"))
+    details.add_row("created", f"{shown.account.created_at:%Y-%m-%d %H:%M:%S}Z")
+    details.add_row("balance", f"[bold]{exact(money.parse(shown.balance))}[/]")
+    for key in shown.keys or ():
+        details.add_row("key", Text(f"{key.id}  idr_…{key.hint}  {key.name}{' (revoked)' if key.revoked_at else ''}"))
+    console().print(details)
