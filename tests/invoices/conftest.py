@@ -41,10 +41,20 @@ class Relay:
         async with self.pool.connection() as conn:
             return await factories.account(conn, time_zone=time_zone)
 
-    async def use(self, account: str, *times: str, model: str = "gpt-4", tokens: tuple[int, int] = (19, 10)) -> None:
+    async def use(
+        self,
+        account: str,
+        *times: str,
+        model: str = "gpt-4",
+        tokens: tuple[int, int] = (19, 10),
+        key: str | None = None,
+        upstream: str | None = None,
+    ) -> None:
         """One batch: an event at each time, of so many input and output tokens."""
         usage = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)}
-        event = {"source": "test", "account": account, "model": model, "usage": usage}
+        whose = {"api_key": key} if key else {"account": account}
+        via = {"upstream": {"name": upstream}} if upstream else {}
+        event = {"source": "test", "model": model, "usage": usage, **whose, **via}
         batch = [{**event, "id": f"event-{next(ids)}", "time": instant(time)} for time in times]
         results = await self.intake.post(read(msgspec.json.encode(batch), JSON, len(batch)))
         assert {result.status for result in results} <= {"accepted", "unpriced"}
