@@ -12,18 +12,26 @@ from billing.invoices.lines import Line, lines_of
 
 CHECKS = (files("billing.invoices") / "checks.sql").read_bytes()
 
+SHOWN_MAX = 20
+"""Differences listed for each check; of more, the number is said."""
+
 BATCH = 500
 """Invoices compared at a time, so that memory does not grow with the book."""
 
 
 async def differences(conn: Connection) -> list[str]:
     """What is wrong with the invoices, a sentence for each fault; empty when nothing is."""
-    found = [sentence async for sentence in _line_differences(conn)]
+    found = _first([sentence async for sentence in _line_differences(conn)])
     cursor = await conn.execute(CHECKS)
     while True:
-        found += [next(iter(row.values())) for row in await cursor.fetchall()]
+        found += _first([next(iter(row.values())) for row in await cursor.fetchall()])
         if not cursor.nextset():
             return found
+
+
+def _first(found: list[str]) -> list[str]:
+    more = len(found) - SHOWN_MAX
+    return [*found[:SHOWN_MAX], f"… and {more} more like it."] if more > 0 else found
 
 
 async def _line_differences(conn: Connection) -> AsyncIterator[str]:

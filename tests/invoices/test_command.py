@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from billing.db.pool import Connection
+from billing.invoices import verify
 from tests.invoices.conftest import Relay
 from tests.serving import billing
 
@@ -52,3 +54,27 @@ async def test_it_fails_when_an_account_needs_attention(own_relay: Relay, fresh_
 def test_what_is_no_month_is_said_so(url: str) -> None:
     code, output = close(url, "October")
     assert (code, "'October' is not a month" in output) == (1, True)
+
+
+@pytest.mark.anyio
+async def test_killed_in_the_middle_it_is_run_again(own_relay: Relay, fresh_database: str) -> None:
+    for _ in range(60):
+        await own_relay.use(await own_relay.account(), "2026-10-15T12:00Z", tokens=(1000, 100))
+    async with own_relay.pool.connection() as conn:
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        closing = billing("close", "2026-10", settings={"BILLING_DATABASE_URL": fresh_database}, **quiet)
+        while not (made := await sequences(conn)) and closing.poll() is None:
+            pass
+        closing.kill()
+        closing.wait()
+        assert made
+        assert await verify.differences(conn) == []
+        code, output = close(fresh_database, "2026-10")
+        assert code == 0, output
+        assert await sequences(conn) == list(range(1, 61))
+        assert await verify.differences(conn) == []
+
+
+async def sequences(conn: Connection) -> list[int]:
+    rows = await (await conn.execute("SELECT sequence FROM invoices ORDER BY sequence")).fetchall()
+    return [row["sequence"] for row in rows]
