@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
 from billing.db.migrate import pending
 from billing.db.pool import Pool, open_pool
 from billing.embedded import default_home, embedded
 from billing.errors import Unavailable
-from billing.settings import Settings, load
+from billing.settings import Settings, SettingsError, load
 
 T = TypeVar("T")
 
@@ -26,6 +29,10 @@ def embedded_folder(settings: Settings) -> Path:
 def database_url(settings: Settings) -> Iterator[str]:
     """The database's URL, good as long as the block runs: that may be what keeps the embedded one alive."""
     if settings.database_url is not None:
+        try:
+            conninfo_to_dict(settings.database_url)
+        except ProgrammingError:
+            raise SettingsError("BILLING_DATABASE_URL is no PostgreSQL URL, postgresql://user@host/name.") from None
         yield settings.database_url
         return
     with embedded(embedded_folder(settings)) as url:
