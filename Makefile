@@ -25,7 +25,7 @@ test: .venv/.developing ## run all tests, on an embedded PostgreSQL of their own
 
 lint: .venv/.developing ## look for mistakes, and for lines that are not formatted
 	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff format --check --exclude '*.md' .
 
 types: .venv/.developing ## check the types
 	@$(BIN)/mypy
@@ -36,7 +36,7 @@ bench: .venv/.developing ## measure how much the service takes
 	@$(BIN)/python -m benchmarks
 
 format: .venv/.developing ## format the code
-	@$(BIN)/ruff format .
+	@$(BIN)/ruff format --exclude '*.md' .
 	@$(BIN)/ruff check --fix .
 
 clean: ## remove the virtual environment and caches; never the data
