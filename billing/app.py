@@ -16,11 +16,16 @@ from billing.accounts import api as accounts
 from billing.db import partitions
 from billing.db.pool import Pool, open_pool
 from billing.http import StrictRequest, principal
+from billing.invoices import api as invoices
 from billing.ledger import api as ledger
 from billing.metering import api as metering
 from billing.metering.intake import Intake
 from billing.observe.middleware import Observed
 from billing.prices import api as prices
+from billing.prices import models, relays
+from billing.prices import pages as price_pages
+from billing.prices import terms_api as prices_terms
+from billing.prices.keeper import TermsKeeper
 from billing.problems import answer
 from billing.settings import Settings, SettingsError, load
 from pricing import book
@@ -33,6 +38,8 @@ ROUTES: Sequence[ControllerRouterHandler] = [
     ledger.router,
     metering.router,
     prices.router,
+    prices_terms.router,
+    invoices.router,
 ]
 
 
@@ -49,7 +56,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         request_max_body_size=settings.body_bytes_max,
         exception_handlers={Exception: answer},
         dependencies={name: Provide(provide, sync_to_thread=False) for name, provide in DEPENDENCIES.items()},
-        state=State({"settings": settings, "book": loaded}),
+        state=State({"settings": settings, "terms": TermsKeeper(loaded, settings.multiplier)}),
         lifespan=[running],
         openapi_config=docs_page.config(),
         logging_config=None,
@@ -63,9 +70,9 @@ async def running(app: Litestar) -> AsyncIterator[None]:
     """What lives as long as the service: the pool, the intake and what it remembers, the making of partitions."""
     state = app.state
     state.pool = await open_pool(state.settings, state.settings.database_url)
-    state.intake = Intake(state.pool, state.book, state.settings)
+    state.intake = Intake(state.pool, state.terms, state.settings)
     await partitions.tend(state.pool)
-    chores = asyncio.create_task(partitions.tend_daily(state.pool))
+    chores = asyncio.gather(partitions.tend_daily(state.pool), state.terms.keep_fresh(state.pool))
     try:
         yield
     finally:
@@ -84,7 +91,11 @@ def pool(state: State) -> Pool:
 
 
 def price_book(state: State) -> Book:
-    return state.book  # type: ignore[no-any-return]
+    return state.terms.current.book  # type: ignore[no-any-return]
+
+
+def terms(state: State) -> TermsKeeper:
+    return state.terms  # type: ignore[no-any-return]
 
 
 def intake(state: State) -> Intake:
@@ -96,6 +107,7 @@ DEPENDENCIES: dict[str, Callable[..., Any]] = {
     "settings": settings,
     "pool": pool,
     "book": price_book,
+    "terms": terms,
     "intake": intake,
     "principal": principal,
 }

@@ -106,7 +106,7 @@ CHECKS = (
           SELECT charges.account_id, date_bin('15 minutes', charges.time, 'epoch') AS slot, price_id, quantity,
                  round(quantity * coalesce(official, 0) * multiplier * 1.000000000000000000000000 / unit_size, 12)
                    AS amount,
-                 (line.place = 1)::integer AS requests,
+                 (line.place = 1 AND corrects IS NULL)::integer AS requests,
                  (
                    SELECT min(effective_at) FROM postings
                    WHERE postings.account_id = charges.account_id AND postings.transaction = charges.transaction

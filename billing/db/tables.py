@@ -9,8 +9,10 @@ from sqlalchemy import (
     ARRAY,
     DDL,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     Identity,
@@ -42,6 +44,15 @@ metadata = MetaData(
 Dollars = Numeric(38, 12)
 Instant = DateTime(timezone=True)
 NOW = func.now()
+
+# A group of customers that buy at the same terms.
+plans = Table(
+    "plans",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    CheckConstraint("id ~ '^[a-z0-9][a-z0-9_-]{0,59}$'", name="id"),
+)
 
 accounts = Table(
     "accounts",
@@ -135,6 +146,64 @@ prices = Table(
     Column("book", Text, nullable=False, comment="digest of the price book"),
 )
 
+# Which plan a customer is on, from an instant on. Of these three tables the newest row of the same instant counts.
+account_plans = Table(
+    "account_plans",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), nullable=False),
+    Column("plan_id", ForeignKey("plans.id"), comment="null: the standard terms"),
+    Column("effective_from", Instant, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+)
+
+# What a plan or a customer pays of the official price, from an instant on; null: no special terms from then on.
+multipliers = Table(
+    "multipliers",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("plan_id", ForeignKey("plans.id")),
+    Column("account_id", ForeignKey("accounts.id")),
+    Column("multiplier", Numeric),
+    Column("effective_from", Instant, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    CheckConstraint("(plan_id IS NULL) <> (account_id IS NULL)", name="whose"),
+    CheckConstraint("multiplier >= 0 AND multiplier <= 10 AND scale(multiplier) <= 12", name="multiplier"),
+)
+
+# Prices an operator added, in the columns of the book's own tables: for everybody, or for one customer. They lie over
+# the shipped book. A row that turns out wrong is corrected by a later row for the same key and day.
+price_rows = Table(
+    "price_rows",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("account_id", ForeignKey("accounts.id"), comment="null: for everybody"),
+    Column("model", Text, nullable=False),
+    Column("dimension", Text, nullable=False),
+    Column("tier", Text, nullable=False),
+    Column("context", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("price", Numeric, nullable=False, comment="dollars a unit, before the multiplier"),
+    Column("effective_from", Date, nullable=False),
+    Column("effective_to", Date),
+    Column("source", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+)
+
+# One row, counted up by every change of the terms, so that each process learns of it.
+terms_version = Table(
+    "terms_version",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default=text("true")),
+    Column("version", BigInteger, nullable=False),
+    CheckConstraint("one", name="one"),
+)
+
 # An event's identity and what it cost, kept for ever (rules.md Usage 1).
 charges = Table(
     "charges",
@@ -150,7 +219,17 @@ charges = Table(
     Column("quantities", ARRAY(BigInteger), nullable=False, comment="one for each price"),
     Column("amount", Dollars, nullable=False),
     Column("review", Text, comment="why it is not billed yet and waits to be looked at; null: billed"),
+    Column("corrects", Text, comment="id of the event of the same account and source that this one bills instead"),
     Index("charges_review_idx", "account_id", "time", postgresql_where=text("review IS NOT NULL")),
+    # An event is corrected once; who corrects the correction names that one.
+    Index(
+        "charges_corrects_idx",
+        "account_id",
+        "source",
+        "corrects",
+        unique=True,
+        postgresql_where=text("corrects IS NOT NULL"),
+    ),
 )
 
 # The event as it came, without texts and secrets; interesting for a while. Partitioned by month of arrival.
@@ -268,7 +347,16 @@ BEGIN
 END $$
 """
 
-APPEND_ONLY = ("postings", "prices", "charges", "invoices", "invoice_lines")
+APPEND_ONLY = (
+    "postings",
+    "prices",
+    "charges",
+    "invoices",
+    "invoice_lines",
+    "multipliers",
+    "account_plans",
+    "price_rows",
+)
 
 
 def append_only_trigger(table: str) -> str:
@@ -282,6 +370,7 @@ def append_only_trigger(table: str) -> str:
 # Rows land here only when the month's own partition is missing: /readyz and billing verify raise the alarm.
 EVENTS_DEFAULT = "CREATE TABLE events_default PARTITION OF events DEFAULT"
 
+event.listen(terms_version, "after_create", DDL("INSERT INTO terms_version (version) VALUES (0)"))
 event.listen(metadata, "before_create", DDL(REFUSE_CHANGE.replace("%", "%%")))
 event.listen(events, "after_create", DDL(EVENTS_DEFAULT))
 for _table in APPEND_ONLY:

@@ -48,12 +48,12 @@ WITH account AS (
   UPDATE balances
   SET posted = posted + %(change)s, transactions = transactions + 1
   WHERE account_id = %(account_id)s
-  RETURNING account_id, posted, transactions
+  RETURNING account_id, posted, transactions, open_from
 )
 INSERT INTO postings (account_id, transaction, line, seq, kind, source, destination, amount, balance,
                       effective_at, reference, reason, actor)
 SELECT account_id, nextval('transaction_numbers'), 1, transactions, %(kind)s, %(source)s, %(destination)s, %(amount)s,
-       posted, coalesce(%(effective_at)s, now()), %(reference)s, %(reason)s, %(actor)s
+       posted, greatest(coalesce(%(effective_at)s, clock_timestamp()), open_from), %(reference)s, %(reason)s, %(actor)s
 FROM account
 RETURNING transaction, seq, balance, effective_at, posted_at
 """
@@ -61,6 +61,8 @@ RETURNING transaction, seq, balance, effective_at, posted_at
 
 async def post(conn: Connection, posting: Posting) -> Posted:
     """Book one posting and move the wallet with it; one statement, the account's row locked until the commit.
+
+    Never into a closed period: what waited for the lock while one was closed counts from the start of the next.
 
     Raises NotFound for an unknown account.
     """

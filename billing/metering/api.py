@@ -19,6 +19,7 @@ from billing.metering.answers import LISTED_MAX, Answer, Result, answer
 from billing.metering.events import JSON, NDJSON, read
 from billing.metering.intake import Intake
 from billing.metering.reads import EventView, Grouping, UsageRow
+from billing.metering.rerate import Summary, rerate
 from billing.pages import Listing, Page
 from billing.settings import Settings
 from billing.times import instant
@@ -72,7 +73,15 @@ async def get_event(
         raise NotFound("unknown_event", f"There is no event {event_id}.")
     if len(found) > 1:
         raise Conflict("ambiguous_event", f"More than one event is called {event_id}: add ?source= or ?account=.")
-    return found[0]
+    return found[0] if principal.account_id is None else without_upstream(found[0])
+
+
+def without_upstream(view: EventView) -> EventView:
+    """What a customer is told: not who served the request, nor what it cost us there."""
+    if view.event is None:
+        return view
+    shown = {name: value for name, value in view.event.items() if name != "upstream"}
+    return msgspec.structs.replace(view, event=shown)
 
 
 @get("/v1/events", guards=[requires("admin")], tags=["usage"])
@@ -87,6 +96,14 @@ async def list_events_for_review(
     async with pool.connection() as conn:
         found, more = await reads.waiting(conn, account, Page(limit, starting_after, ending_before))
     return Listing(url="/v1/events", has_more=more, data=found)
+
+
+@post("/v1/events/rerate", guards=[requires("admin")], status_code=200, tags=["usage"])
+async def rerate_events(
+    pool: NamedDependency[Pool], intake: NamedDependency[Intake], account: FromQuery[str | None] = None
+) -> Summary:
+    """Bill the events that waited for a price and have one by now, of one account or of all. Safe to repeat."""
+    return await rerate(pool, intake, account)
 
 
 GROUPED_BY: tuple[Grouping, ...] = ("day", "model")
@@ -143,4 +160,4 @@ async def get_usage(
     )
 
 
-router = Router("/", route_handlers=[post_events, get_event, list_events_for_review, get_usage])
+router = Router("/", route_handlers=[post_events, get_event, list_events_for_review, rerate_events, get_usage])

@@ -7,6 +7,7 @@ import msgspec
 
 from billing.errors import Fault
 from billing.metering.events import NO_CONTENT, UsageEvent, has_usage, usage_path
+from billing.prices.terms import Terms
 from pricing.book import Book
 from pricing.charge import Charge, Price, Rate
 from pricing.errors import Unpriced, UsageError
@@ -69,6 +70,7 @@ class Assessed(msgspec.Struct, frozen=True, kw_only=True):
     amount: int
     review: str | None
     note: str | None
+    corrects: str | None = None
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -96,9 +98,9 @@ def _stored(price: Price) -> StoredPrice:
 
 
 def assess(
-    index: int, event: UsageEvent, account_id: str, key_id: str | None, *, book: Book, multiplier: str, latest: datetime
+    index: int, event: UsageEvent, account_id: str, key_id: str | None, *, terms: Terms, latest: datetime
 ) -> Assessed:
-    """Price one event at its own time (rules.md Money 3). `latest` is the latest time that is believed.
+    """Price one event at its own time and its owner's terms (rules.md Money 3). `latest` is the latest time believed.
 
     Raises Refused for counts that cannot be, a time that cannot be, or an absurd amount.
     """
@@ -108,7 +110,7 @@ def assess(
         usage = read(event.usage) if has_usage(event.usage) else None
     except UsageError as fault:
         raise Refused("invalid_usage", usage_path(fault), fault.detail) from None
-    rate, quantities, amounts, review, note = _rated(event, usage, book, multiplier)
+    rate, quantities, amounts, review, note = _rated(event, usage, *terms.of(account_id, event.time))
     amount = sum(amounts)
     if amount > PICOS_MAX:
         raise Refused("absurd_usage", "$.usage", "This one event would cost more than nine million dollars.")

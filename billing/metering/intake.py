@@ -12,8 +12,8 @@ from billing.metering import store
 from billing.metering.answers import Result, by_index, faulty, held_back, refusal, result_of
 from billing.metering.assess import Assessed, Nothing, Refused, assess, stored
 from billing.metering.events import Batch, UsageEvent
+from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
-from pricing.book import Book
 from pricing.charge import Rate
 
 ACCOUNTS_REMEMBERED_MAX = 100_000
@@ -28,13 +28,14 @@ class Intake:
     Only what can never change is remembered: an account that exists, the account of a key, the number of a price.
     """
 
-    def __init__(self, pool: Pool, book: Book, settings: Settings) -> None:
+    def __init__(self, pool: Pool, terms: TermsKeeper, settings: Settings) -> None:
         self.pool = pool
-        self.book = book
+        self.terms = terms
         self.settings = settings
         self._accounts: set[str] = set()
         self._keys: dict[bytes, Owner] = {}
         self._prices: dict[Rate | Nothing, tuple[int, ...]] = {}
+        self._prices_version = terms.current.version
 
     async def post(self, batch: Batch, *, all_or_nothing: bool = False) -> list[Result]:
         """Book the good events of a batch; every event gets a result, in order of index.
@@ -45,15 +46,22 @@ class Intake:
             assessed, refused = await self._assess(conn, batch)
             if all_or_nothing and refused:
                 return by_index(refused + [held_back(result_of(item)) for item in assessed])
-            for item in assessed:
-                await self._learn_price(conn, item.rate)
-            book = self._book_all if all_or_nothing else self._book
-            booked = await with_retries(lambda: book(conn, assessed)) if assessed else []
+            booked = await self.book(conn, assessed, all_or_nothing=all_or_nothing)
         observe.events_taken(refused + booked)
         return by_index(refused + booked)
 
+    async def book(self, conn: Connection, items: list[Assessed], *, all_or_nothing: bool = False) -> list[Result]:
+        """Book what was assessed; a result for each, in their order."""
+        if not items:
+            return []
+        for item in items:
+            await self._learn_price(conn, item.rate)
+        book = self._book_all if all_or_nothing else self._book
+        return await with_retries(lambda: book(conn, items))
+
     async def _assess(self, conn: Connection, batch: Batch) -> tuple[list[Assessed], list[Result]]:
         latest = datetime.now(UTC) + timedelta(seconds=self.settings.event_ahead_seconds_max)
+        terms = self.terms.current
         owners = await self._owners(conn, [event for _, event in batch.events])
         assessed: list[Assessed] = []
         refused = faulty(batch)
@@ -62,7 +70,7 @@ class Intake:
             try:
                 if owner is None:
                     raise _unknown_owner(event)
-                item = assess(index, event, *owner, book=self.book, multiplier=self.settings.multiplier, latest=latest)
+                item = assess(index, event, *owner, terms=terms, latest=latest)
             except Refused as fault:
                 refused.append(refusal(index, event.id, [fault.fault(index)]))
             else:
@@ -86,6 +94,9 @@ class Intake:
 
     async def _learn_price(self, conn: Connection, rate: Rate | Nothing) -> None:
         """Have the prices of a rate stored, before and apart from the events: what is remembered must be committed."""
+        if self._prices_version != self.terms.current.version:  # other books make other rates: forget the old
+            self._prices.clear()
+            self._prices_version = self.terms.current.version
         if rate not in self._prices:
             self._prices[rate] = tuple(await store.price_numbers(conn, stored(rate)))
 

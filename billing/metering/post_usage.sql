@@ -11,9 +11,9 @@ incoming AS (
   SELECT *
   FROM unnest(
     %(account_ids)s, %(sources)s, %(ids)s, %(digests)s, %(times)s, %(price_ids)s, %(quantities)s, %(amounts)s,
-    %(reviews)s, %(key_ids)s, %(upstreams)s, %(bodies)s
+    %(reviews)s, %(corrects)s, %(key_ids)s, %(upstreams)s, %(bodies)s
   ) WITH ORDINALITY AS t(
-    account_id, source, id, digest, time, price_ids, quantities, picos, review, key_id, upstream, body, position
+    account_id, source, id, digest, time, price_ids, quantities, picos, review, corrects, key_id, upstream, body, position
   )
 ),
 lines AS (
@@ -24,9 +24,11 @@ lines AS (
 
 -- Identity decides: an event that is there already is left alone, and so are all the steps below for it.
 booked AS (
-  INSERT INTO charges (account_id, source, id, digest, time, transaction, position, price_ids, quantities, amount, review)
+  INSERT INTO charges (
+    account_id, source, id, digest, time, transaction, position, price_ids, quantities, amount, review, corrects
+  )
   SELECT account_id, source, id, digest, time, transaction, position, price_ids::integer[], quantities::bigint[],
-         picos * 0.000000000001, review
+         picos * 0.000000000001, review, corrects
   FROM incoming, number
   ORDER BY account_id, source, id
   ON CONFLICT DO NOTHING

@@ -33,7 +33,8 @@ class LineView(msgspec.Struct, frozen=True, kw_only=True):
 class EventView(msgspec.Struct, frozen=True, kw_only=True):
     """An event as it was booked. `event` is what was posted, without texts and keys; null once it is too old to keep.
 
-    `ref` names it among all accounts and sources: the edge of a page of events.
+    `ref` names it among all accounts and sources: the edge of a page of events. `digest`, `transaction` and `position`
+    are what the evidence of an invoice line is made of (docs/evidence.md).
     `postings` is the ledger's transaction it was booked with, which sums up all events of the account in its batch.
     """
 
@@ -44,21 +45,32 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True):
     time: datetime
     status: Literal["accepted", "unpriced"]
     review: str | None
+    corrects: str | None
+    corrected_by: str | None
     model: str
     charge: str
     lines: list[LineView]
     event: dict[str, Any] | None
+    digest: str
     transaction: int
+    position: int
     postings: list[PostingView]
 
 
 EVENTS: LiteralString = """
 SELECT account_id || '/' || source || '/' || charges.id AS id, charges.id AS event_id, source, account_id, time, review,
-       price_ids, quantities, amount, transaction, events.body
+       price_ids, quantities, amount, digest, transaction, position, corrects, events.body,
+       (
+         SELECT later.id FROM charges AS later
+         WHERE later.account_id = charges.account_id AND later.source = charges.source AND later.corrects = charges.id
+       ) AS corrected_by
 FROM charges
 LEFT JOIN events USING (account_id, time, source, id)
 WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
 """
+
+
+WAITING: LiteralString = f"SELECT * FROM ({EVENTS} AND review IS NOT NULL) AS found WHERE corrected_by IS NULL"  # noqa: S608
 
 
 async def find(conn: Connection, *, event_id: str, source: str | None, account_id: str | None) -> list[EventView]:
@@ -72,9 +84,7 @@ async def find(conn: Connection, *, event_id: str, source: str | None, account_i
 
 async def waiting(conn: Connection, account_id: str | None, page: Page) -> tuple[list[EventView], bool]:
     """A page of the events that wait for review, and whether more follow."""
-    rows, more = await rows_of(
-        conn, EVENTS + "AND review IS NOT NULL", {"account_id": account_id}, newest_by="time", page=page
-    )
+    rows, more = await rows_of(conn, WAITING, {"account_id": account_id}, newest_by="time", page=page)
     return [await _view(conn, row) for row in rows], more
 
 
@@ -91,11 +101,15 @@ async def _view(conn: Connection, row: dict[str, Any]) -> EventView:
         time=row["time"],
         status="unpriced" if row["review"] else "accepted",
         review=row["review"],
+        corrects=row["corrects"],
+        corrected_by=row["corrected_by"],
         model=prices[row["price_ids"][0]]["model"],
         charge=money.format(picos(row["amount"])),
         lines=lines,
         event=row["body"],
+        digest=row["digest"].hex(),
         transaction=row["transaction"],
+        position=row["position"],
         postings=await _postings(conn, row["account_id"], row["transaction"]),
     )
 

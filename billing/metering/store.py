@@ -74,7 +74,7 @@ async def post_usage(conn: Connection, items: Sequence[Assessed], numbers: Seque
 
 def _columns(items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> dict[str, object]:
     lines = [
-        (position, number, quantity, amount, place == 0)
+        (position, number, quantity, amount, place == 0 and item.corrects is None)
         for position, (item, own) in enumerate(zip(items, numbers, strict=True), start=1)
         for place, (number, quantity, amount) in enumerate(zip(own, item.quantities, item.amounts, strict=True))
     ]
@@ -89,6 +89,7 @@ def _columns(items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> d
         "amounts": Int8Array.of([item.amount for item in items]),
         "reviews": TextArray.of(item.review for item in items),
         "key_ids": TextArray.of(item.key_id for item in items),
+        "corrects": TextArray.of(item.corrects for item in items),
         "upstreams": TextArray.of(item.upstream for item in items),
         "bodies": TextArray.of(item.body for item in items),
         "line_positions": Int4Array.of([line[0] for line in lines]),

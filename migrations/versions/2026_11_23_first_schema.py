@@ -1,4 +1,4 @@
-"""First schema: accounts, keys, ledger, events, charges, roll-ups, invoices."""
+"""First schema: accounts, keys, terms, ledger, events, charges, roll-ups, invoices."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,7 +17,16 @@ BEGIN
     USING ERRCODE = 'integrity_constraint_violation', HINT = 'Reverse it with a new row that names the old one.';
 END $$
 """
-APPEND_ONLY = ("postings", "prices", "charges", "invoices", "invoice_lines")
+APPEND_ONLY = (
+    "postings",
+    "prices",
+    "charges",
+    "invoices",
+    "invoice_lines",
+    "multipliers",
+    "account_plans",
+    "price_rows",
+)
 
 
 def upgrade() -> None:
@@ -57,7 +66,20 @@ def upgrade() -> None:
             nullable=True,
             comment="why it is not billed yet and waits to be looked at; null: billed",
         ),
+        sa.Column(
+            "corrects",
+            sa.Text(),
+            nullable=True,
+            comment="id of the event of the same account and source that this one bills instead",
+        ),
         sa.PrimaryKeyConstraint("account_id", "source", "id", name=op.f("charges_pkey")),
+    )
+    op.create_index(
+        "charges_corrects_idx",
+        "charges",
+        ["account_id", "source", "corrects"],
+        unique=True,
+        postgresql_where=sa.text("corrects IS NOT NULL"),
     )
     op.create_index(
         "charges_review_idx",
@@ -93,6 +115,13 @@ def upgrade() -> None:
         sa.Column("series", sa.Text(), nullable=False),
         sa.Column("last_sequence", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("series", name=op.f("invoice_series_pkey")),
+    )
+    op.create_table(
+        "plans",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("id ~ '^[a-z0-9][a-z0-9_-]{0,59}$'", name=op.f("plans_id_check")),
+        sa.PrimaryKeyConstraint("id", name=op.f("plans_pkey")),
     )
     op.create_table(
         "postings",
@@ -158,6 +187,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest", name=op.f("prices_digest_key")),
     )
     op.create_table(
+        "terms_version",
+        sa.Column("one", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("one", name=op.f("terms_version_one_check")),
+        sa.PrimaryKeyConstraint("one", name=op.f("terms_version_pkey")),
+    )
+    op.create_table(
         "usage_rollups",
         sa.Column("account_id", sa.Text(), nullable=False),
         sa.Column("billed", sa.DateTime(timezone=True), nullable=False),
@@ -185,6 +221,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint(
             "account_id", "billed", "slot", "price_id", "key_id", "upstream", name=op.f("usage_rollups_pkey")
         ),
+    )
+    op.create_table(
+        "account_plans",
+        sa.Column("id", sa.Integer(), sa.Identity(always=False), nullable=False),
+        sa.Column("account_id", sa.Text(), nullable=False),
+        sa.Column("plan_id", sa.Text(), nullable=True, comment="null: the standard terms"),
+        sa.Column("effective_from", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("account_plans_account_id_fkey")),
+        sa.ForeignKeyConstraint(["plan_id"], ["plans.id"], name=op.f("account_plans_plan_id_fkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("account_plans_pkey")),
     )
     op.create_table(
         "api_keys",
@@ -279,6 +327,44 @@ def upgrade() -> None:
     )
     op.create_index(op.f("invoices_period_end_idx"), "invoices", ["period_end"], unique=False)
     op.create_table(
+        "multipliers",
+        sa.Column("id", sa.Integer(), sa.Identity(always=False), nullable=False),
+        sa.Column("plan_id", sa.Text(), nullable=True),
+        sa.Column("account_id", sa.Text(), nullable=True),
+        sa.Column("multiplier", sa.Numeric(), nullable=True),
+        sa.Column("effective_from", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("(plan_id IS NULL) <> (account_id IS NULL)", name=op.f("multipliers_whose_check")),
+        sa.CheckConstraint(
+            "multiplier >= 0 AND multiplier <= 10 AND scale(multiplier) <= 12",
+            name=op.f("multipliers_multiplier_check"),
+        ),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("multipliers_account_id_fkey")),
+        sa.ForeignKeyConstraint(["plan_id"], ["plans.id"], name=op.f("multipliers_plan_id_fkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("multipliers_pkey")),
+    )
+    op.create_table(
+        "price_rows",
+        sa.Column("id", sa.Integer(), sa.Identity(always=False), nullable=False),
+        sa.Column("account_id", sa.Text(), nullable=True, comment="null: for everybody"),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("dimension", sa.Text(), nullable=False),
+        sa.Column("tier", sa.Text(), nullable=False),
+        sa.Column("context", sa.Text(), nullable=False),
+        sa.Column("unit", sa.Text(), nullable=False),
+        sa.Column("price", sa.Numeric(), nullable=False, comment="dollars a unit, before the multiplier"),
+        sa.Column("effective_from", sa.Date(), nullable=False),
+        sa.Column("effective_to", sa.Date(), nullable=True),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("price_rows_account_id_fkey")),
+        sa.PrimaryKeyConstraint("id", name=op.f("price_rows_pkey")),
+    )
+    op.create_table(
         "invoice_lines",
         sa.Column("account_id", sa.Text(), nullable=False),
         sa.Column("invoice_id", sa.Text(), nullable=False),
@@ -304,6 +390,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", "invoice_id", "position", name=op.f("invoice_lines_pkey")),
     )
     op.execute("CREATE TABLE events_default PARTITION OF events DEFAULT")
+    op.execute("INSERT INTO terms_version (version) VALUES (0)")
     for table in APPEND_ONLY:
         op.execute(
             f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "

@@ -6,7 +6,7 @@ import httpx
 import msgspec
 import pytest
 
-from tests.api.test_accounts import made
+from tests.api.test_accounts import issued, made
 from tests.metering.events import GPT_4_CHARGE, event
 
 pytestmark = pytest.mark.anyio
@@ -88,6 +88,14 @@ async def test_one_event_is_explained_to_the_last_digit(client: httpx.AsyncClien
     assert told["event"]["usage"] == {"prompt_tokens": 19, "completion_tokens": 10, "total_tokens": 29}
     assert [(posting["kind"], posting["amount"]) for posting in told["postings"]] == [("usage", GPT_4_CHARGE)]
     assert (await client.get("/v1/events/nobody")).status_code == 404
+
+
+async def test_a_customer_is_not_told_what_the_upstream_cost(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    _, customer = await issued(client, account)
+    await client.post("/v1/events", json=event(account, account, upstream={"name": "openai-1", "cost": "0.0001"}))
+    assert "upstream" not in (await client.get(f"/v1/events/{account}", headers=customer)).json()["event"]
+    assert (await client.get(f"/v1/events/{account}")).json()["event"]["upstream"]["cost"] == "0.0001"
 
 
 async def test_an_event_that_is_not_the_only_one_of_its_name_must_be_told_apart(client: httpx.AsyncClient) -> None:

@@ -15,6 +15,7 @@ from billing.invoices.invoice import Invoice
 from billing.ledger.store import Posting, post
 from billing.metering.events import JSON, read
 from billing.metering.intake import Intake
+from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
 from pricing import book, money
 from tests import factories
@@ -35,7 +36,7 @@ class Relay:
     intake: Intake = field(init=False)
 
     def __post_init__(self) -> None:
-        self.intake = Intake(self.pool, book.load(), self.settings)
+        self.intake = Intake(self.pool, TermsKeeper(book.load(), "0.5"), self.settings)
 
     async def account(self, time_zone: str = "UTC") -> str:
         async with self.pool.connection() as conn:

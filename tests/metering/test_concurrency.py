@@ -11,6 +11,7 @@ from billing.accounts.store import balance
 from billing.db.pool import open_pool
 from billing.metering.answers import Result
 from billing.metering.intake import Intake
+from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
 from pricing import book, money
 from tests import factories
@@ -31,7 +32,7 @@ async def test_overlapping_batches_from_eight_connections_book_each_event_once(f
             accounts = [await factories.account(conn) for _ in range(ACCOUNTS)]
         events = [event(accounts[number % ACCOUNTS], f"e{number}") for number in range(EVENTS)]
         # Workers of their own, as in several processes: nothing is shared but the database.
-        workers = [Intake(pool, book.load(), settings) for _ in range(CONNECTIONS)]
+        workers = [Intake(pool, TermsKeeper(book.load(), "0.5"), settings) for _ in range(CONNECTIONS)]
         tasks = [post_shuffled(worker, events, seed) for seed, worker in enumerate(workers)]
         results = [result for found in await asyncio.gather(*tasks) for result in found]
 

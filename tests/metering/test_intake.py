@@ -13,6 +13,7 @@ from billing.db.pool import Connection, Pool
 from billing.metering import reads
 from billing.metering.answers import Result
 from billing.metering.intake import Intake
+from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
 from pricing import book, money
 from tests import factories
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def intake(pool: Pool, settings: Settings) -> Intake:
-    return Intake(pool, book.load(), settings)
+    return Intake(pool, TermsKeeper(book.load(), "0.5"), settings)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from billing.db.pool import Pool, open_pool
 from billing.invoices.close import close_month
 from billing.ledger.money import Movement, book
 from billing.metering.intake import Intake
+from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
 from pricing import book as books
 from tests import factories
@@ -80,7 +81,7 @@ class Book(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.intake = Intake(self.pool, BOOK, self.settings)
+        self.intake = Intake(self.pool, TermsKeeper(BOOK, "0.5"), self.settings)
         self.wallets: dict[str, int] = {}
         self.events: dict[tuple[str, str], dict[str, Any]] = {}
         self.closed_months: dict[str, int] = {}

@@ -1,0 +1,81 @@
+"""Events that waited for a price, billed once there is one.
+
+Nothing that is booked changes: each gets a second event that names it (`corrects`), with the first one's time, priced
+at the terms of that time, and billed in the period still open (rules.md Usage 4 and 5, Money 3).
+"""
+
+from collections.abc import Callable
+
+import msgspec
+from psycopg.rows import DictRow
+
+from billing.db.pool import Connection, Pool
+from billing.metering.assess import UNPRICED_DIMENSION, UNPRICED_MODEL, Assessed, assess
+from billing.metering.events import UsageEvent
+from billing.metering.intake import Intake
+from pricing import money
+
+PAGE = 500
+SUFFIX = "~rerated"
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What rerating did: how many events are billed now and for how much (dollars), and how many still wait."""
+
+    billed: int
+    amount: str
+    waiting: int
+
+
+WAITING = """
+SELECT account_id, source, charges.id, events.key_id, events.body::text AS body
+FROM charges JOIN events USING (account_id, time, source, id)
+WHERE review = ANY(%(reviews)s)
+  AND (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
+  AND (account_id, source, charges.id) > (%(after_account)s, %(after_source)s, %(after_id)s)
+  AND NOT EXISTS (
+    SELECT FROM charges AS later
+    WHERE later.account_id = charges.account_id AND later.source = charges.source AND later.corrects = charges.id
+  )
+ORDER BY account_id, source, charges.id
+LIMIT %(page)s
+"""
+
+
+async def rerate(
+    pool: Pool, intake: Intake, account_id: str | None = None, progress: Callable[[int], None] = lambda _seen: None
+) -> Summary:
+    """Bill every waiting event that has a price by now, of one account or of all. Again, it bills nothing twice."""
+    billed, amount, waiting = 0, 0, 0
+    after = ("", "", "")
+    async with pool.connection() as conn:
+        while rows := await _waiting(conn, account_id, after):
+            after = (rows[-1]["account_id"], rows[-1]["source"], rows[-1]["id"])
+            corrections = [item for place, row in enumerate(rows) if (item := _correction(intake, place, row))]
+            results = await intake.book(conn, corrections)
+            new = [item for item, result in zip(corrections, results, strict=True) if result.status == "accepted"]
+            billed += len(new)
+            amount += sum(item.amount for item in new)
+            waiting += len(rows) - len(corrections)
+            progress(len(rows))
+    return Summary(billed=billed, amount=money.format(amount), waiting=waiting)
+
+
+async def _waiting(conn: Connection, account_id: str | None, after: tuple[str, str, str]) -> list[DictRow]:
+    parameters = {
+        "reviews": [UNPRICED_MODEL, UNPRICED_DIMENSION],
+        "account_id": account_id,
+        "after_account": after[0],
+        "after_source": after[1],
+        "after_id": after[2],
+        "page": PAGE,
+    }
+    return await (await conn.execute(WAITING, parameters)).fetchall()
+
+
+def _correction(intake: Intake, place: int, row: DictRow) -> Assessed | None:
+    """The event that bills this one instead, or None while it still has no price."""
+    kept = msgspec.json.decode(row["body"], type=UsageEvent)
+    event = msgspec.structs.replace(kept, id=kept.id + SUFFIX)
+    item = assess(place, event, row["account_id"], row["key_id"], terms=intake.terms.current, latest=event.time)
+    return None if item.review else msgspec.structs.replace(item, corrects=row["id"])

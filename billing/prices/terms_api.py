@@ -1,0 +1,203 @@
+"""Terms over HTTP: plans, multipliers, and prices an operator adds. Dated, checked as a whole, and never taken back:
+a later row says otherwise."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+from litestar import Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody
+from msgspec import Meta
+
+from billing.accounts.keys import Principal
+from billing.db.pool import Connection, Pool
+from billing.http import requires
+from billing.pages import Listing
+from billing.prices import store
+from billing.prices.keeper import TermsKeeper
+from billing.prices.store import MultiplierRow, NewPrice, PriceRow
+
+Instant = Annotated[datetime, Meta(tz=True)]
+PlanId = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,59}$")]
+Multiplier = Annotated[str, Meta(pattern=r"^([0-9](\.[0-9]{1,12})?|10)$", description="From 0 to 10, such as 0.45.")]
+Reason = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class NewPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A plan: a group of customers that buy at the same terms."""
+
+    id: PlanId
+
+
+class NewMembership(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The plan a customer is on from an instant on (now, if not said); null for the standard terms."""
+
+    plan: PlanId | None
+    effective_from: Instant | None = None
+
+
+class NewMultiplier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is paid of the official price from an instant on (now, if not said); null ends special terms."""
+
+    multiplier: Multiplier | None
+    reason: Reason
+    effective_from: Instant | None = None
+
+
+class NewPrices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Prices to be laid over the shipped book: for everybody, or for one customer."""
+
+    rows: Annotated[list[NewPrice], Meta(min_length=1, max_length=1000)]
+    account: str | None = None
+
+
+class Membership(msgspec.Struct, frozen=True, kw_only=True):
+    """Which plan an account is on, and since when."""
+
+    account: str
+    plan: str | None
+    effective_from: datetime
+
+
+@post("/v1/plans", guards=[requires("admin")], tags=["terms"])
+async def create_plan(
+    data: JSONBody[NewPlan], pool: NamedDependency[Pool], terms: NamedDependency[TermsKeeper]
+) -> NewPlan:
+    """Make a plan. It has the standard multiplier until it is given one."""
+
+    async def work(conn: Connection) -> None:
+        await store.create_plan(conn, data.id)
+
+    await terms.change(pool, work)
+    return data
+
+
+@get("/v1/plans", guards=[requires("admin")], tags=["terms"])
+async def list_plans(pool: NamedDependency[Pool]) -> Listing[NewPlan]:
+    """All plans, by name."""
+    async with pool.connection() as conn:
+        found = await store.plans(conn)
+    return Listing(url="/v1/plans", has_more=False, data=[NewPlan(plan) for plan in found])
+
+
+@post("/v1/accounts/{account_id:str}/plan", guards=[requires("admin")], tags=["terms"])
+async def put_on_plan(
+    account_id: FromPath[str],
+    data: JSONBody[NewMembership],
+    pool: NamedDependency[Pool],
+    terms: NamedDependency[TermsKeeper],
+    principal: NamedDependency[Principal],
+) -> Membership:
+    """Put a customer on a plan, or back to the standard terms."""
+    since = data.effective_from or datetime.now(UTC)
+
+    async def work(conn: Connection) -> None:
+        await store.put_on_plan(conn, account=account_id, plan=data.plan, effective_from=since, actor=principal.key_id)
+
+    await terms.change(pool, work)
+    return Membership(account=account_id, plan=data.plan, effective_from=since)
+
+
+@post("/v1/plans/{plan_id:str}/multipliers", guards=[requires("admin")], tags=["terms"])
+async def add_plan_multiplier(
+    plan_id: FromPath[str],
+    data: JSONBody[NewMultiplier],
+    pool: NamedDependency[Pool],
+    terms: NamedDependency[TermsKeeper],
+    principal: NamedDependency[Principal],
+) -> MultiplierRow:
+    """Say what customers on a plan pay of the official price."""
+    return await _add_multiplier(pool, terms, data, principal.key_id, plan=plan_id)
+
+
+@post("/v1/accounts/{account_id:str}/multipliers", guards=[requires("admin")], tags=["terms"])
+async def add_account_multiplier(
+    account_id: FromPath[str],
+    data: JSONBody[NewMultiplier],
+    pool: NamedDependency[Pool],
+    terms: NamedDependency[TermsKeeper],
+    principal: NamedDependency[Principal],
+) -> MultiplierRow:
+    """Say what one customer pays of the official price, whatever plan it is on."""
+    return await _add_multiplier(pool, terms, data, principal.key_id, account=account_id)
+
+
+async def _add_multiplier(
+    pool: Pool,
+    terms: TermsKeeper,
+    data: NewMultiplier,
+    actor: str,
+    *,
+    plan: str | None = None,
+    account: str | None = None,
+) -> MultiplierRow:
+    async def work(conn: Connection) -> None:
+        await store.add_multiplier(
+            conn,
+            plan=plan,
+            account=account,
+            multiplier=data.multiplier,
+            effective_from=data.effective_from or datetime.now(UTC),
+            reason=data.reason,
+            actor=actor,
+        )
+
+    await terms.change(pool, work)
+    async with pool.connection() as conn:
+        return (await store.multipliers(conn, plan=plan, account=account))[0]
+
+
+@get("/v1/multipliers", guards=[requires("admin")], tags=["terms"])
+async def list_multipliers(
+    pool: NamedDependency[Pool], plan: FromQuery[str | None] = None, account: FromQuery[str | None] = None
+) -> Listing[MultiplierRow]:
+    """Every multiplier there ever was, the newest first: of a plan, of an account, or all."""
+    async with pool.connection() as conn:
+        found = await store.multipliers(conn, plan=plan, account=account)
+    return Listing(url="/v1/multipliers", has_more=False, data=found)
+
+
+@post("/v1/price-rows", guards=[requires("admin")], tags=["terms"])
+async def add_prices(
+    data: JSONBody[NewPrices],
+    pool: NamedDependency[Pool],
+    terms: NamedDependency[TermsKeeper],
+    principal: NamedDependency[Principal],
+) -> Listing[PriceRow]:
+    """Add prices, or correct some, without a release: all of these rows or none.
+
+    What was charged before stays as it was; events that waited for a price are billed by POST /v1/events/rerate.
+    """
+
+    async def work(conn: Connection) -> None:
+        for row in data.rows:
+            await store.add_price_row(conn, account=data.account, row=row, actor=principal.key_id)
+
+    await terms.change(pool, work)
+    async with pool.connection() as conn:
+        found = await store.price_rows(conn)
+    return Listing(url="/v1/price-rows", has_more=False, data=found[-len(data.rows) :])
+
+
+@get("/v1/price-rows", guards=[requires("admin")], tags=["terms"])
+async def list_price_rows(pool: NamedDependency[Pool], account: FromQuery[str | None] = None) -> Listing[PriceRow]:
+    """The prices operators have added, in the order in which they came: with the key that did, and when."""
+    async with pool.connection() as conn:
+        found = await store.price_rows(conn, account)
+    return Listing(url="/v1/price-rows", has_more=False, data=found)
+
+
+router = Router(
+    "/",
+    route_handlers=[
+        create_plan,
+        list_plans,
+        put_on_plan,
+        add_plan_multiplier,
+        add_account_multiplier,
+        list_multipliers,
+        add_prices,
+        list_price_rows,
+    ],
+)

@@ -1,0 +1,175 @@
+"""Plans, multipliers and an operator's own prices: dated, checked as a whole, used at once, and never taken back."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from billing import proof
+from billing.db.pool import Connection, Pool
+from billing.prices.keeper import TermsKeeper
+from pricing import book
+from tests.api.test_accounts import issued, made
+from tests.metering.events import event
+
+pytestmark = pytest.mark.anyio
+
+THOUSAND = {"prompt_tokens": 1000, "completion_tokens": 1000}
+
+
+@pytest.fixture
+def url(clone: Callable[[], str]) -> str:
+    """A database of each test's own: terms are everybody's."""
+    return clone()
+
+
+async def charge(client: httpx.AsyncClient, account: str, id: str, **changes: Any) -> str:
+    [result] = (await client.post("/v1/events", json=event(account, id, usage=THOUSAND, **changes))).json()["results"]
+    return str(result["charge"])
+
+
+def price(**changes: Any) -> dict[str, Any]:
+    row = {
+        "model": "house-model",
+        "dimension": "input",
+        "unit": "1M_tokens",
+        "price": "4",
+        "effective_from": "2026-10-01",
+        "source": "contract 17",
+    }
+    return row | changes
+
+
+async def test_a_multiplier_holds_from_its_date_on(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    given = {"multiplier": "0.4", "reason": "big customer", "effective_from": "2026-10-05T08:00:00Z"}
+    answer = await client.post(f"/v1/accounts/{account}/multipliers", json=given)
+    assert (answer.status_code, answer.json()["multiplier"], answer.json()["actor"]) == (201, "0.4", "key_bootstrap")
+    assert await charge(client, account, "before", time="2026-10-05T07:59:59Z") == "0.045"  # $0.09 × 0.5
+    assert await charge(client, account, "after", time="2026-10-05T08:00:00Z") == "0.036"  # $0.09 × 0.4
+    assert await charge(client, await made(client), "another's", time="2026-10-05T08:00:00Z") == "0.045"
+    await client.post(
+        f"/v1/accounts/{account}/multipliers",
+        json={"multiplier": None, "reason": "over", "effective_from": "2026-10-06T00:00:00Z"},
+    )
+    assert await charge(client, account, "over", time="2026-10-06T00:00:00Z") == "0.045"
+
+
+async def test_a_plan_has_its_multiplier_and_a_customer_of_it_may_have_another(client: httpx.AsyncClient) -> None:
+    account, other = await made(client), await made(client)
+    since = {"effective_from": "2026-10-01T00:00:00Z"}
+    assert (await client.post("/v1/plans", json={"id": "resellers"})).status_code == 201
+    assert (await client.post("/v1/plans", json={"id": "resellers"})).status_code == 409
+    await client.post("/v1/plans/resellers/multipliers", json={"multiplier": "0.45", "reason": "volume", **since})
+    for name in (account, other):
+        await client.post(f"/v1/accounts/{name}/plan", json={"plan": "resellers", **since})
+    await client.post(f"/v1/accounts/{other}/multipliers", json={"multiplier": "0.3", "reason": "friend", **since})
+    assert await charge(client, account, "1") == "0.0405"  # $0.09 × 0.45
+    assert await charge(client, other, "1") == "0.027"  # $0.09 × 0.3
+    assert await charge(client, account, "0", time="2026-09-30T23:59:59Z") == "0.045"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/plans", {"id": "No Such Name"}, 400),
+        ("/v1/plans/nobody/multipliers", {"multiplier": "0.5", "reason": "x"}, 404),
+        ("/v1/accounts/acct_nobody/multipliers", {"multiplier": "0.5", "reason": "x"}, 404),
+        ("/v1/accounts/acct_nobody/plan", {"plan": None}, 404),
+        ("/v1/accounts/acct_nobody/multipliers", {"multiplier": "11", "reason": "x"}, 400),
+        ("/v1/accounts/acct_nobody/multipliers", {"multiplier": 0.5, "reason": "x"}, 400),
+        ("/v1/accounts/acct_nobody/multipliers", {"multiplier": "0.5"}, 400),
+    ],
+)
+async def test_terms_of_nobody_and_terms_that_are_none_are_refused(
+    client: httpx.AsyncClient, path: str, body: dict[str, Any], status: int
+) -> None:
+    assert (await client.post(path, json=body)).status_code == status
+
+
+async def test_a_price_is_added_without_a_release_and_what_waited_for_it_is_billed(
+    client: httpx.AsyncClient, conn: Connection
+) -> None:
+    account = await made(client)
+    used = {"prompt_tokens": 1_000_000, "completion_tokens": 0}
+    waiting = event(account, "waits", model="house-model", usage=used)
+    assert (await client.post("/v1/events", json=waiting)).json()["unpriced"] == 1
+    assert (await client.post("/v1/events/rerate")).json() == {"billed": 0, "amount": "0", "waiting": 1}
+
+    added = await client.post("/v1/price-rows", json={"rows": [price()]})
+    assert (added.status_code, added.json()["data"][0]["actor"]) == (201, "key_bootstrap")
+    assert (await client.get("/v1/prices/house-model")).json()["data"][0]["unit_price"] == "2"
+
+    assert (await client.post("/v1/events/rerate")).json() == {"billed": 1, "amount": "2", "waiting": 0}
+    assert (await client.post("/v1/events/rerate")).json() == {"billed": 0, "amount": "0", "waiting": 0}
+    assert (await client.post("/v1/events", json=waiting)).json()["duplicates"] == 1
+    first = (await client.get("/v1/events/waits")).json()
+    second = (await client.get(f"/v1/events/{first['corrected_by']}")).json()
+    assert (first["status"], first["charge"], second["corrects"], second["charge"]) == ("unpriced", "0", "waits", "2")
+    assert second["time"] == first["time"]
+    assert (await client.get("/v1/events", params={"account": account})).json()["data"] == []
+    balance = (await client.get("/v1/balance", params={"account": account})).json()
+    assert balance["posted"] == "-2"
+    usage = (
+        await client.get("/v1/usage", params={"account": account, "start": "2026-10-01", "end": "2026-11-01"})
+    ).json()
+    assert (usage["requests"], usage["amount"]) == (1, "2")
+    assert await proof.differences(conn, lambda _claim, _found: None) == []
+
+
+async def test_a_price_of_one_customer_is_nobody_elses(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    _, customer = await issued(client, account)
+    row = price(model="gpt-4", dimension="input", price="10")
+    assert (await client.post("/v1/price-rows", json={"rows": [row], "account": account})).status_code == 201
+    assert await charge(client, account, "1") == "0.035"  # (1000 × $10 + 1000 × $60) / 1M × 0.5
+    assert await charge(client, await made(client), "1") == "0.045"
+    request = {"model": "gpt-4", "usage": THOUSAND, "at": "2026-10-05T08:00:00Z"}
+    assert (await client.post("/v1/quote", json=request, headers=customer)).json()["amount"] == "0.035"
+    assert (await client.post("/v1/quote", json=request)).json()["amount"] == "0.045"
+    assert (await client.post("/v1/quote", json={**request, "account": account})).json()["amount"] == "0.035"
+
+
+async def test_a_later_row_corrects_an_earlier_one_and_what_was_charged_stays(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    used = {"prompt_tokens": 1_000_000}
+    await client.post("/v1/price-rows", json={"rows": [price(price="40")]})
+    await client.post("/v1/events", json=event(account, "dear", model="house-model", usage=used))
+    await client.post("/v1/price-rows", json={"rows": [price(price="4.00", note="the comma was wrong")]})
+    await client.post("/v1/events", json=event(account, "right", model="house-model", usage=used))
+    charges = [(await client.get(f"/v1/events/{name}")).json()["charge"] for name in ("dear", "right")]
+    assert charges == ["20", "2"]
+    rows = (await client.get("/v1/price-rows")).json()["data"]
+    assert [row["price"] for row in rows] == ["40", "4"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"unit": "1M_apples"},
+        {"dimension": "colour"},
+        {"tier": "gold"},
+        {"effective_to": "2026-09-01"},
+        {"context": "<5k"},
+    ],
+)
+async def test_prices_that_make_no_book_are_refused_and_change_nothing(
+    client: httpx.AsyncClient, change: dict[str, Any]
+) -> None:
+    answer = await client.post("/v1/price-rows", json={"rows": [price(model="other-model"), price(**change)]})
+    assert (answer.status_code, answer.json()["code"]) == (400, "price_fault")
+    assert answer.json()["errors"]
+    assert (await client.get("/v1/price-rows")).json()["data"] == []
+    assert (await client.get("/v1/prices/other-model")).status_code == 404
+
+
+async def test_another_process_learns_of_new_terms(client: httpx.AsyncClient, pool: Pool, conn: Connection) -> None:
+    other = TermsKeeper(book.load(), "0.5")
+    await other.refresh(conn)
+    before = other.current
+    await other.refresh(conn)
+    assert other.current is before
+    await client.post("/v1/price-rows", json={"rows": [price()]})
+    await other.refresh(conn)
+    assert other.current.book.card("house-model") is not None
