@@ -5,16 +5,21 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import msgspec
-from litestar import Router, get, post
+from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta
 
+from billing.accounts.keys import Principal
 from billing.errors import Fault, Invalid, NotFound, Unprocessable
-from billing.http import requires
+from billing.http import StrictRequest, requires
 from billing.metering.events import Name, usage_path
 from billing.pages import Listing
-from billing.prices.catalogue import ANY_MODEL, PriceView, prices
+from billing.prices.catalogue import PriceView, last_change, prices
+from billing.prices.documents import respond
+from billing.prices.keeper import TermsKeeper
+from billing.prices.lists import Form, everything, listing
 from billing.settings import Settings
 from billing.times import instant
 from pricing.book import Book
@@ -23,10 +28,14 @@ from pricing.rating import rate_request
 from pricing.usage import read
 
 Instant = Annotated[datetime, Meta(tz=True)]
+LISTED = {200: ResponseSpec(Listing[PriceView], generate_examples=False, description="The prices.")}
 
 
 class QuoteRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A request whose price is asked for: the model, its usage in any spelling, and when (now, if not said)."""
+    """A request whose price is asked for: the model, its usage in any spelling, and when (now, if not said).
+
+    At the terms of the customer whose key it is, of `account`, or else the standard ones.
+    """
 
     model: Name
     usage: msgspec.Raw
@@ -34,6 +43,7 @@ class QuoteRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     at: Instant | None = None
     service_tier: Name | None = None
     batch: bool = False
+    account: Name | None = None
 
 
 class QuoteLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,47 +71,55 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     book: str
 
 
-@get("/v1/prices", tags=["prices"])
+@get("/v1/prices", tags=["prices"], responses=LISTED)
 async def list_prices(
-    book: NamedDependency[Book], settings: NamedDependency[Settings], at: FromQuery[str | None] = None
-) -> Listing[PriceView]:
-    """Every price in force now, or at an instant. Needs no key."""
-    found = prices(book, [*book.models, ANY_MODEL], _at(at), settings.multiplier)
-    return Listing(url="/v1/prices", has_more=False, data=found)
+    request: StrictRequest,
+    book: NamedDependency[Book],
+    settings: NamedDependency[Settings],
+    at: FromQuery[str | None] = None,
+    format: FromQuery[Form] = "json",
+) -> Response[bytes]:
+    """Every price in force now, or at an instant, as JSON or CSV. Needs no key."""
+    return respond(request, everything(book, settings.multiplier, last_change(book, _at(at)), format))
 
 
-@get("/v1/prices/{model:path}", tags=["prices"])
+@get("/v1/prices/{model:path}", tags=["prices"], responses=LISTED)
 async def model_prices(
+    request: StrictRequest,
     model: FromPath[str],
     book: NamedDependency[Book],
     settings: NamedDependency[Settings],
     at: FromQuery[str | None] = None,
-) -> Listing[PriceView]:
-    """The prices of one model, by any of its names, now or at an instant. Needs no key."""
+    format: FromQuery[Form] = "json",
+) -> Response[bytes]:
+    """The prices of one model, by any of its names, now or at an instant, as JSON or CSV. Needs no key."""
     name = model.removeprefix("/")
     try:
         found = prices(book, [name], _at(at), settings.multiplier)
     except Unpriced as fault:
         raise NotFound("unknown_model", str(fault)) from None
-    return Listing(url=f"/v1/prices/{name}", has_more=False, data=found)
+    return respond(request, listing(found, f"/v1/prices/{name}", format))
 
 
 @post("/v1/quote", guards=[requires("gateway", "customer", "admin")], status_code=200, tags=["prices"])
 async def quote(
-    data: JSONBody[QuoteRequest], book: NamedDependency[Book], settings: NamedDependency[Settings]
+    data: JSONBody[QuoteRequest], terms: NamedDependency[TermsKeeper], principal: NamedDependency[Principal]
 ) -> Quote:
     """What a request would cost, explained line by line; nothing is booked."""
+    at = data.at or datetime.now(UTC)
+    account = principal.account(data.account) if principal.account_id else data.account
+    book, multiplier = terms.current.of(account or "", at)
     try:
         usage = read(data.usage)
         charge = rate_request(
             book,
             usage,
             model=data.model,
-            at=data.at or datetime.now(UTC),
+            at=at,
             served_model=data.served_model,
             service_tier=data.service_tier,
             batch=data.batch,
-            multiplier=settings.multiplier,
+            multiplier=multiplier,
         )
     except UsageError as fault:
         faults = (Fault("invalid_usage", fault.detail, usage_path(fault)),)
