@@ -39,6 +39,9 @@ ROUTES: Sequence[ControllerRouterHandler] = [
     metering.router,
     prices.router,
     prices_terms.router,
+    models.router,
+    relays.router,
+    price_pages.router,
     invoices.router,
 ]
 
