@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import click
 
 from billing.cli._input import Instant
+from billing.cli._price_check import OrCheck
 from billing.cli._print import as_json_option, console, exact, print_json, table
 from billing.prices import catalogue
 from billing.settings import load
@@ -13,12 +14,15 @@ from pricing import book, money
 from pricing.entries import ANY_MODEL
 
 
-@click.command("prices")
+@click.command("prices", cls=OrCheck)
 @click.argument("model", required=False)
 @click.option("--at", type=Instant(), help="When.  [default: now]")
 @as_json_option
 def command(model: str | None, at: datetime | None, as_json: bool) -> None:
-    """List the prices of a model, by any of its names, or of all: the official ones, and ours."""
+    """List the prices of a model, by any of its names, or of all: the official ones, and ours.
+
+    `billing prices check` looks for what is wrong or open in the price book.
+    """
     settings = load(os.environ)
     prices = book.load(settings.price_file, published=settings.published_prices)
     when = at or datetime.now(UTC)
