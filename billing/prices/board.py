@@ -107,7 +107,7 @@ def board(book: Book, at: datetime, multiplier: str) -> Board:
     items = [_item(book, names, lists[names[0]], at, questions) for names in _grouped(book, lists, at)]
     sections = {kind: sorted((item for item in items if item.kind == kind), key=_order) for kind in KINDS}
     anywhere = price_list(book, ANY_MODEL, at=at, multiplier=multiplier)
-    return Board(sections, list(_tools(anywhere, items, lists)), questions)
+    return Board(sections, _tools(anywhere, items, lists), questions)
 
 
 def _grouped(book: Book, lists: dict[str, tuple[Price, ...]], at: datetime) -> list[list[str]]:
@@ -157,17 +157,17 @@ def _flat(price: Price, models: tuple[str, ...] = ()) -> Flat:
     return Flat(price.dimension, price.variant, price.unit, _cost(price), models)
 
 
-def _tools(anywhere: Iterable[Price], items: list[Item], lists: dict[str, tuple[Price, ...]]) -> Iterator[Flat]:
-    """The fees of tools: those of every model, then those of models that have their own."""
+def _tools(anywhere: Iterable[Price], items: list[Item], lists: dict[str, tuple[Price, ...]]) -> list[Flat]:
+    """The fees of tools, each first as it is for every model, then for the models that have their own."""
     general = {(price.dimension, price.official) for price in anywhere}
-    yield from (_flat(price) for price in anywhere)
     own: dict[tuple[str, str, str], tuple[Price, list[str]]] = {}
     for item in items:
         for price in lists[item.name]:
             if _is_tool(price) and (price.dimension, price.official) not in general:
                 _, models = own.setdefault((price.dimension, price.variant, price.official), (price, []))
                 models.append(item.name)
-    yield from (_flat(price, tuple(sorted(models))) for price, models in own.values())
+    flats = [*map(_flat, anywhere), *(_flat(price, tuple(sorted(models))) for price, models in own.values())]
+    return sorted(flats, key=lambda flat: (flat.what, bool(flat.models), flat.cost))
 
 
 def _is_tool(price: Price) -> bool:

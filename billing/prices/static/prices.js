@@ -3,8 +3,7 @@
 (() => {
   const field = document.querySelector("input[type=search]");
   const nothing = document.getElementById("nothing");
-  const notes = document.getElementById("notes");
-  if (!field || !notes) return; // a page the server has filtered does not hold every model
+  if (!document.querySelector("main[data-whole]")) return; // the server has filtered this page
   const bodies = [...document.querySelectorAll("tbody")].map((body) => {
     const names = [...body.querySelectorAll(".n")].map((name) => name.textContent);
     return { body, text: names.join(" ").toLowerCase() };
@@ -15,7 +14,6 @@
     const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const { body, text } of bodies) body.hidden = !words.every((word) => text.includes(word));
     for (const box of boxes) box.hidden = !box.querySelector("tbody:not([hidden])");
-    notes.hidden = words.length > 0;
     nothing.hidden = !words.length || boxes.some((box) => !box.hidden);
     for (const link of [location, document.querySelector("a.language")]) remember(link, words.join(" "));
   };
