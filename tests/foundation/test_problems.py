@@ -8,7 +8,7 @@ import httpx
 import psycopg
 import pytest
 from litestar import get
-from litestar.params import FromQuery
+from litestar.params import FromPath, FromQuery
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
@@ -28,7 +28,7 @@ ERRORS = {
 
 
 @get("/probe/fail/{name:str}", sync_to_thread=False)
-def fail(name: str) -> None:
+def fail(name: FromPath[str]) -> None:
     raise ERRORS[name]
 
 

@@ -16,6 +16,10 @@ WEB = (
     "billing.http",
     "billing.idempotency",
     "billing.prices.documents",
+    "billing.prices.envelope",
+    "billing.prices.models",
+    "billing.prices.pages",
+    "billing.prices.relays",
     "billing.problems",
 )
 

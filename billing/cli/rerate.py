@@ -1,0 +1,35 @@
+"""`billing rerate`: bill late what waited for a price."""
+
+import click
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from billing.cli._database import run_with_pool
+from billing.db.pool import Pool
+from billing.metering.intake import Intake
+from billing.metering.rerate import Summary, rerate
+from billing.prices.keeper import TermsKeeper
+from billing.settings import Settings
+from pricing import book
+
+
+@click.command()
+@click.option("--account", help="Only this account's events.")
+def command(account: str | None) -> None:
+    """Bill the events that waited for a price and have one by now. Nothing is ever billed twice."""
+    console = Console(soft_wrap=True, highlight=False)
+    columns = (TextColumn("{task.completed} events looked at"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("rerate", total=None)
+
+        async def work(pool: Pool, settings: Settings) -> Summary:
+            terms = TermsKeeper(
+                book.load(settings.price_file, published=settings.published_prices), settings.multiplier
+            )
+            async with pool.connection() as conn:
+                await terms.refresh(conn)
+            intake = Intake(pool, terms, settings)
+            return await rerate(pool, intake, account, lambda seen: progress.update(task, advance=seen))
+
+        summary = run_with_pool(work)
+    console.print(f"Billed {summary.billed} events for ${summary.amount}; {summary.waiting} still wait for a price.")
