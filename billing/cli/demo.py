@@ -60,6 +60,8 @@ def command(seed: int, events: int, customers: int, out: Path, url: str | None, 
             _on_own_service(printer, demo, out)
     except GatewayError as error:
         raise Failure(str(error)) from None
+    except KeyboardInterrupt:
+        raise Failure("Stopped. Run it again to go on: what is booked already will not be billed twice.") from None
 
 
 def _on_running_service(printer: Console, demo: Demo, out: Path, url: str, admin_key: str | None) -> None:

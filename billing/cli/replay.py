@@ -91,7 +91,9 @@ def command(
     try:
         done = asyncio.run(_replay(plan, url, key, batch_size))
     except (GatewayError, TraceError) as error:
-        raise Failure(f"{error}") from None
+        raise Failure(str(error)) from None
+    except KeyboardInterrupt:
+        raise Failure("Stopped. Run it again to go on: what is booked already will not be billed twice.") from None
     if report_to:
         report_to.write_bytes(msgspec.json.format(msgspec.json.encode(report(plan, done)), indent=2) + b"\n")
     _show(console(), plan, done)

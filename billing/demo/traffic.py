@@ -31,7 +31,7 @@ UPSTREAMS = ("openai-1", "openai-2", "azure-eu")
 # How many of a hundred events …
 FAILED, ABORTED, CUT = 2.5, 3.0, 0.5
 AGAIN, OUT_OF_ORDER, AFTER_CLOSING = 3.0, 1.0, 0.2
-BAD, CONFLICTING, UNPRICED = 0.3, 0.05, 0.2
+BAD, CONFLICTING, UNPRICED = 0.3, 0.1, 0.2
 
 STATUSES_OF_FAILURE = ((429, 500, 503, 400), (6, 2, 2, 1))
 BY_WEEKDAY = (1.0, 1.05, 1.05, 1.0, 0.9, 0.35, 0.3)
