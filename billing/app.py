@@ -11,7 +11,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ASGIApp, ControllerRouterHandler
 
-from billing import docs_page, health, observe
+from billing import chores, docs_page, health, observe
 from billing.accounts import api as accounts
 from billing.db import partitions
 from billing.db.pool import Pool, open_pool
@@ -75,13 +75,13 @@ async def running(app: Litestar) -> AsyncIterator[None]:
     state.pool = await open_pool(state.settings, state.settings.database_url)
     state.intake = Intake(state.pool, state.terms, state.settings)
     await partitions.tend(state.pool)
-    chores = asyncio.gather(partitions.tend_daily(state.pool), state.terms.keep_fresh(state.pool))
+    housekeeping = asyncio.create_task(chores.keep_house(state.pool, state.terms, state.settings))
     try:
         yield
     finally:
-        chores.cancel()
+        housekeeping.cancel()
         with suppress(asyncio.CancelledError):
-            await chores
+            await housekeeping
         await state.pool.close()
 
 

@@ -99,7 +99,8 @@ def clone(postgres: str, template: str) -> Iterator[Callable[[], str]]:
         def make() -> str:
             name = sql.Identifier(next_name := next(names))
             execute(postgres, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, sql.Identifier(template)))
-            made.callback(execute, postgres, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+            if GIVEN:  # the embedded one goes as a whole
+                made.callback(execute, postgres, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
             return make_conninfo(postgres, dbname=next_name)
 
         yield make

@@ -23,6 +23,7 @@ from billing.invoices.invoice import Draft, Invoice, Issuer, Statement
 from billing.invoices.lines import Line, lines_of, sums_of
 from billing.invoices.periods import Period, PeriodError, has_ended_somewhere, label_of, month
 from billing.ledger.store import Posting, post
+from billing.observe.metrics import INVOICE_SECONDS
 from billing.settings import Settings
 from pricing import money
 
@@ -138,7 +139,8 @@ async def _close_safely(pool: Pool, settings: Settings, label: str, account: str
             return await close_account(conn, settings, label, account)
 
     try:
-        return await with_retries(work)
+        with INVOICE_SECONDS.time():
+            return await with_retries(work)
     except (PoolTimeout, PoolClosed):
         raise
     except Exception as error:

@@ -11,6 +11,7 @@ import msgspec
 from billing.db.dollars import dollars, picos
 from billing.db.pool import Connection
 from billing.errors import NotFound
+from billing.observe.metrics import POSTINGS
 
 Book = Literal["wallet", "revenue", "cash", "adjustments", "rounding"]
 Kind = Literal["usage", "top_up", "adjustment", "rounding"]
@@ -71,4 +72,5 @@ async def post(conn: Connection, posting: Posting) -> Posted:
     row = await (await conn.execute(POST, parameters)).fetchone()
     if row is None:
         raise NotFound("unknown_account", f"There is no account {posting.account_id}.")
+    POSTINGS.inc()
     return Posted(**{**row, "balance": picos(row["balance"])})

@@ -47,7 +47,7 @@ class Intake:
             if all_or_nothing and refused:
                 return by_index(refused + [held_back(result_of(item)) for item in assessed])
             booked = await self.book(conn, assessed, all_or_nothing=all_or_nothing)
-        observe.events_taken(refused + booked)
+        observe.events_taken(refused + booked, oldest=min((event.time for _, event in batch.events), default=None))
         return by_index(refused + booked)
 
     async def book(self, conn: Connection, items: list[Assessed], *, all_or_nothing: bool = False) -> list[Result]:

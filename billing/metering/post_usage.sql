@@ -58,6 +58,7 @@ posted AS (
          'usage', 'wallet', 'revenue', sum(amount), posted, billed
   FROM billed
   GROUP BY account_id, transaction, seq, posted, billed
+  RETURNING 1
 ),
 rolled_up AS (
   INSERT INTO usage_rollups AS sums (
@@ -83,4 +84,4 @@ kept AS (
   SELECT incoming.account_id, incoming.time, source, id, key_id, body::jsonb
   FROM incoming JOIN booked USING (position)
 )
-SELECT position FROM booked
+SELECT position, (SELECT count(*) FROM posted) AS postings FROM booked

@@ -10,6 +10,7 @@ from billing.db.arrays import BytesArray, InstantArray, Int4Array, Int8Array, Te
 from billing.db.dollars import picos
 from billing.db.pool import Connection
 from billing.metering.assess import Assessed, StoredPrice
+from billing.observe.metrics import POSTINGS
 
 POST_USAGE = (files("billing.metering") / "post_usage.sql").read_text()
 
@@ -69,7 +70,10 @@ async def post_usage(conn: Connection, items: Sequence[Assessed], numbers: Seque
     Answers the places (0 for the first) of those that are new; the others were there before.
     """
     cursor = await conn.execute(POST_USAGE, _columns(items, numbers))
-    return {row["position"] - 1 for row in await cursor.fetchall()}
+    rows = await cursor.fetchall()
+    if rows:
+        POSTINGS.inc(rows[0]["postings"])
+    return {row["position"] - 1 for row in rows}
 
 
 def _columns(items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> dict[str, object]:

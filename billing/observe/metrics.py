@@ -1,7 +1,9 @@
 """Metrics in Prometheus' names. The names are an interface: add to them, don't rename them."""
 
 import os
+from collections import Counter as TotalOf
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Protocol
 
 from prometheus_client import (
@@ -21,7 +23,7 @@ EVENTS = Counter("billing_events", "Usage events by what became of them.", ["res
 PRICE_MISSING = Counter("billing_price_missing", "Usage events kept without a price.")
 EVENT_LAG = Histogram(
     "billing_event_lag_seconds",
-    "From an event's own time to its acknowledgement.",
+    "From the oldest event of a batch to the batch's acknowledgement.",
     buckets=(0.1, 0.5, 1, 5, 30, 300, 3600, 86400),
 )
 POSTINGS = Counter("billing_postings", "Postings written to the ledger.")
@@ -45,12 +47,14 @@ class HasStatus(Protocol):
     def status(self) -> str: ...
 
 
-def events_taken(results: Iterable[HasStatus]) -> None:
-    """Count events by result: accepted, duplicate, conflict, rejected, unpriced."""
-    for result in results:
-        EVENTS.labels(result.status).inc()
-        if result.status == "unpriced":
-            PRICE_MISSING.inc()
+def events_taken(results: Iterable[HasStatus], oldest: datetime | None) -> None:
+    """Count a batch's events by result, and how long ago its oldest one was."""
+    counts = TotalOf(result.status for result in results)
+    for status, count in counts.items():
+        EVENTS.labels(status).inc(count)
+    PRICE_MISSING.inc(counts["unpriced"])
+    if oldest is not None:
+        EVENT_LAG.observe((datetime.now(UTC) - oldest).total_seconds())
 
 
 def exposition() -> bytes:

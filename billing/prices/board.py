@@ -198,11 +198,12 @@ def dollars(picos: int) -> str:
 
 
 _FAMILIES = ("gpt-realtime", "gpt-live", "gpt-audio", "gpt-transcribe", "gpt-", "ft:gpt-", "o", "ft:o")
-_VERSION = re.compile(r"\d+(?:\.\d+)?")
+_VERSION = re.compile(r"(\d+)(?:\.(\d+))?", re.ASCII)
 
 
-def _order(item: Item) -> tuple[bool, int, float, str]:
+def _order(item: Item) -> tuple[bool, int, int, int, str]:
     """What can be asked for first, then the newest; within a version by name."""
     family = next((rank for rank, beginning in enumerate(_FAMILIES) if item.name.startswith(beginning)), len(_FAMILIES))
     version = _VERSION.search(item.name)
-    return item.gone, family, -float(version[0]) if version else 0.0, item.name
+    major, minor = version.groups("0") if version else ("0", "0")
+    return item.gone, family, -int(major), -int(minor), item.name

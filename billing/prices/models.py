@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 from litestar import Router, get
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 
 from billing.errors import Fault, NotFound
@@ -18,6 +19,7 @@ from pricing.book import Book
 from pricing.entries import BEGINNING
 
 ANY_KEY = requires("customer", "gateway", "admin")
+REFUSED = {401: ResponseSpec(envelope.Envelope, generate_examples=False, description="The key is not accepted.")}
 SNAPSHOT = re.compile(r"-(20\d\d-\d\d-\d\d)$", re.ASCII)
 
 
@@ -35,13 +37,13 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     data: list[Model]
 
 
-@get("/v1/models", guards=[ANY_KEY], tags=["prices"])
+@get("/v1/models", guards=[ANY_KEY], tags=["prices"], responses=REFUSED)
 async def list_models(book: NamedDependency[Book]) -> Models:
     """Every model with a price, also those OpenAI has shut down: other upstreams serve some of them still."""
     return Models(data=list(_models(book, last_change(book, datetime.now(UTC))).values()))
 
 
-@get("/v1/models/{model:path}", guards=[ANY_KEY], tags=["prices"])
+@get("/v1/models/{model:path}", guards=[ANY_KEY], tags=["prices"], responses=REFUSED)
 async def one_model(model: FromPath[str], book: NamedDependency[Book]) -> Model:
     """One model, by any of its names."""
     name = model.removeprefix("/")

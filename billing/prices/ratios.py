@@ -20,7 +20,6 @@ IMAGE = "image:standard:1024x1024"
 """The image whose price is a call's `model_price`: they multiply it by size and quality themselves."""
 
 DIGITS = 17
-"""Enough for a reader's binary float to be the one nearest to the exact ratio."""
 
 
 class Ratios(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -83,7 +82,6 @@ def _place(price: Price) -> str:
 
 
 def number(exact: Fraction) -> Decimal:
-    """The shortest plain decimal for a JSON number: the exact one, or 17 digits of one that never ends."""
+    """The exact decimal where it ends within 17 digits, else those: enough for the binary float nearest to it."""
     with localcontext(prec=DIGITS):
-        digits = Decimal(exact.numerator) / Decimal(exact.denominator)
-        return Decimal(format(digits.normalize(), "f"))
+        return (Decimal(exact.numerator) / Decimal(exact.denominator)).normalize()

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from litestar import Response, Router, get
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 
 from billing.http import StrictRequest
 from billing.prices.catalogue import last_change, offered
@@ -32,10 +33,10 @@ PATHS = {
     "image-generation": "/v1/images/generations",
     "embeddings": "/v1/embeddings",
 }
-JSON = msgspec.json.Encoder(decimal_format="number")
+SYNCED = {200: ResponseSpec(dict[str, Any], generate_examples=False, description="Our prices as ratios.")}
 
 
-@get("/api/pricing", tags=["prices"])
+@get("/api/pricing", tags=["prices"], responses=SYNCED)
 async def pricing(
     request: StrictRequest, book: NamedDependency[Book], settings: NamedDependency[Settings]
 ) -> Response[bytes]:
@@ -43,7 +44,7 @@ async def pricing(
     return respond(request, _document(book, settings.multiplier, _today(book), items))
 
 
-@get("/api/ratio_config", tags=["prices"])
+@get("/api/ratio_config", tags=["prices"], responses=SYNCED)
 async def ratio_config(
     request: StrictRequest, book: NamedDependency[Book], settings: NamedDependency[Settings]
 ) -> Response[bytes]:
@@ -89,8 +90,9 @@ def maps(sold: dict[str, tuple[Kind, Ratios]], _version: str) -> dict[str, Any]:
 
 
 def said(found: Ratios) -> dict[str, Any]:
-    """The ratios there are, by name."""
-    return {field: value for field, value in msgspec.structs.asdict(found).items() if value is not None}
+    """The ratios there are, by name, as JSON numbers without an exponent."""
+    values = msgspec.structs.asdict(found).items()
+    return {field: msgspec.Raw(f"{value:f}".encode()) for field, value in values if value is not None}
 
 
 @lru_cache(maxsize=16)
@@ -101,7 +103,7 @@ def _document(book: Book, multiplier: str, since: datetime, shape: Callable[...,
         found = ratios(prices)
         if found is not None:
             sold[name] = kind_of(name, {price.dimension for price in prices}), found
-    return document(JSON.encode(shape(sold, book.digest)), "application/json")
+    return document(msgspec.json.encode(shape(sold, book.digest)), "application/json")
 
 
 def _today(book: Book) -> datetime:

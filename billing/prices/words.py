@@ -1,5 +1,7 @@
 """What the price page says, in English and in Chinese. A test holds that both say everything."""
 
+import re
+from decimal import Decimal
 from typing import Literal
 
 Language = Literal["en", "zh"]
@@ -204,14 +206,13 @@ QUESTIONS_ZH: dict[tuple[str, str], tuple[str, str]] = {
 }
 
 
+_PREFERENCE = re.compile(r"\s*([a-z]{2,3})\b[a-z0-9-]*\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?))?\s*", re.ASCII)
+
+
 def preferred(accept_language: str) -> Language:
     """The language a browser would rather read: Chinese if it stands before English, English in all other cases."""
-    weighted = []
-    for position, each in enumerate(accept_language.lower().split(",")):
-        tag, _, weight = each.strip().partition(";q=")
-        try:
-            weighted.append((-float(weight or 1), position, tag))
-        except ValueError:
-            continue
-    known = (tag for weight, _, tag in sorted(weighted) if weight < 0 and tag.startswith(("zh", "en")))
-    return "zh" if next(known, "en").startswith("zh") else "en"
+    given = [match.groups("1") for each in accept_language.lower().split(",") if (match := _PREFERENCE.fullmatch(each))]
+    wanted = sorted(
+        (language for language in given if Decimal(language[1])), key=lambda language: -Decimal(language[1])
+    )
+    return "zh" if next((name for name, _ in wanted if name in WORDS), "en") == "zh" else "en"
