@@ -51,5 +51,5 @@ def _cell(value: object) -> str:
 
 FORMS: dict[Form, tuple[str, Callable[[list[PriceView], str], bytes]]] = {
     "json": ("application/json", as_json),
-    "csv": ("text/csv; charset=utf-8", as_csv),
+    "csv": ("text/csv", as_csv),
 }

@@ -25,13 +25,13 @@ from billing.settings import Settings
 from pricing.book import Book
 
 HERE = Path(__file__).parent
-ASSETS = {"prices.css": "text/css; charset=utf-8", "prices.js": "text/javascript; charset=utf-8"}
+ASSETS = {"prices.css": "text/css", "prices.js": "text/javascript"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-HTML = "text/html; charset=utf-8"
+HTML = "text/html"
 SEARCH_CHARACTERS_MAX = 100
 
 templates = Environment(
