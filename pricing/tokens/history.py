@@ -1,0 +1,114 @@
+"""Calls of tools and their results, as they stand in the history of a conversation.
+
+One call and its result are two messages; several calls of one turn are one call of `multi_tool_use.parallel` whose arguments
+list them, and their results are one message that lists the outputs. Found from the recordings: single calls 152 of 153,
+parallel calls 77 of 77 on gpt-4o, 21 of 21 on gpt-5 (one single call is a fixture edited by hand).
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from pricing.tokens.bounds import Tally
+from pricing.tokens.typescript import Schema, compact
+
+_CALL: Final = 9  # frame, role and " to=functions." around name and arguments
+_RESULT: Final = 3  # frame around "functions.NAME" and the output
+_PARALLEL: Final = 20  # both frames, roles and "multi_tool_use.parallel" of a turn of several calls
+_HARMONY: Final = 6  # channel and content type of a turn that calls; gpt-5, 57 of 57
+
+
+class Calls(msgspec.Struct, frozen=True):
+    """One assistant turn that calls tools, with the messages that answer it (results in any order, possibly missing)."""
+
+    content: Any
+    calls: list[tuple[str, str]]  # name, arguments
+    results: list[Schema]
+    legacy: bool = False  # `function_call` of 2023
+
+
+Turn = Calls | Schema
+
+
+def turns(messages: list[Schema]) -> Iterator[Turn]:
+    """The messages, each turn of calls joined with the tool messages that directly follow it."""
+    at = 0
+    while at < len(messages):
+        message = messages[at]
+        at += 1
+        calls, legacy = _calls(message)
+        if not calls:
+            yield message
+            continue
+        results: list[Schema] = []
+        while at < len(messages) and messages[at].get("role") == "tool" and len(results) < len(calls):
+            results.append(messages[at])
+            at += 1
+        yield Calls(message.get("content"), calls, results, legacy)
+
+
+def _calls(message: Schema) -> tuple[list[tuple[str, str]], bool]:
+    if isinstance(message.get("function_call"), dict):
+        return [_name_and_arguments(message["function_call"])], True
+    found = message.get("tool_calls")
+    if not isinstance(found, list):
+        return [], False
+    inner = [call.get("function", call.get("custom", call)) for call in found if isinstance(call, dict)]
+    return [_name_and_arguments(call) for call in inner if isinstance(call, dict)], False
+
+
+def _name_and_arguments(call: Schema) -> tuple[str, str]:
+    arguments = call.get("arguments", call.get("input", ""))
+    return str(call.get("name", "")), arguments if isinstance(arguments, str) else compact(arguments)
+
+
+def add_calls(tally: Tally, turn: Calls, layout: str, text_of: Callable[[Any], str]) -> None:
+    """Add one turn of calls and its results. `text_of` gives the text of a result's content."""
+    outputs = [text_of(result.get("content")) for result in turn.results]
+    if layout == "harmony":
+        tally.exact(_HARMONY)
+    if len(turn.calls) == 1:
+        _add_single(tally, turn.calls[0], outputs, legacy=turn.legacy or layout in ("launch", "snapshot"))
+    else:
+        _add_parallel(tally, turn.calls, outputs)
+
+
+def _add_single(tally: Tally, call: tuple[str, str], outputs: list[str], *, legacy: bool) -> None:
+    name, arguments = call
+    tally.text(name, _reserialised(arguments))
+    tally.exact(_CALL)
+    if legacy:
+        tally.doubt(6, 6, "calls in the history of a 2023 snapshot")
+    for output in outputs:
+        tally.text(f"functions.{name}", output)
+        tally.exact(_RESULT)
+
+
+def _add_parallel(tally: Tally, calls: list[tuple[str, str]], outputs: list[str]) -> None:
+    """Results that are JSON are re-serialised with blanks; their non-ASCII was escaped until early 2026 and is not since."""
+    uses = [{"recipient_name": f"functions.{name}", "parameters": _parsed(arguments)} for name, arguments in calls]
+    tally.text(compact({"tool_uses": uses}))
+    tally.exact(_PARALLEL)
+    values = [_parsed(output) for output in outputs]
+    plain = tally.text(json.dumps(values, ensure_ascii=False))
+    if len(outputs) != len(calls):
+        tally.doubt(_PARALLEL, _PARALLEL, "a call without its result")
+    if not all(output.isascii() for output in outputs):
+        escaped = Tally(tally.encoding)
+        tally.doubt(0, max(0, escaped.text(json.dumps(values)) - plain), "results of parallel calls may be escaped")
+
+
+def _parsed(text: str) -> Any:
+    """The JSON value of a text, or the text itself."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _reserialised(arguments: str) -> str:
+    """Arguments as the API shows them to the model: compact JSON when they are JSON."""
+    value = _parsed(arguments)
+    return arguments if value is arguments else compact(value)

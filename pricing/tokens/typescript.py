@@ -1,0 +1,189 @@
+"""Tool schemas as the TypeScript the models are shown. Two dialects; openai/harmony (`src/encoding.rs`, Apache-2.0) is a public
+relative of the later one. Where this text departs from harmony, the recordings decided.
+
+Every recorded schema of the later dialect is reproduced to the token except for unions with a `format`; what no recording shows
+(`Renderer.doubt`) is added up in tokens and widens the count.
+"""
+
+import json
+from typing import Any, Final
+
+Schema = dict[str, Any]
+
+DEPTH_MAX: Final = 40
+NODES_MAX: Final = 20_000  # a `$ref` that names itself, or fans out, ends here
+# Keywords that other renderers of this family print as a comment (`// minimum: 1`); no recording tells what OpenAI does.
+_SILENT: Final = ("format", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems")
+_KEYWORD_DOUBT: Final = 8  # tokens of such a comment. Two recorded unions with `format: date` cost 8 more each than without
+_UNION_DOUBT: Final = 4  # tokens a variant, when a union is more than `x | null`
+_NESTED_DOUBT: Final = 8  # tokens for each commented object inside another: 1 of 3 recordings is off by 8 a property
+
+
+class SchemaTooLarge(Exception):
+    """The schema expands to more nodes or levels than are rendered."""
+
+
+def compact(value: Any) -> str:
+    """JSON as the API re-serialises it: no blanks, no escapes beyond JSON's own."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+class Renderer:
+    """Renders one function's parameters. `doubt`: tokens by which the text may be too short or too long."""
+
+    def __init__(self, root: Schema) -> None:
+        self.root = root
+        self.doubt = 0
+        self._nodes = 0
+
+    # ── gpt-3.5-turbo-0125, gpt-4-turbo and everything later ──
+    def late_object(self, schema: Schema, depth: int = 0) -> str:
+        """On one line unless a property needs a comment: `{ a: string, b?: number }`."""
+        required = _required(schema)
+        lines: list[str] = []
+        plain: list[str] = []
+        for name, value in _properties(schema):
+            node = self._node(value, depth)
+            kind, notes = self.late_type(node, depth + 1), comments(node)
+            declared = f"{name}{'' if name in required else '?'}: {kind}"
+            default = f" // default: {compact(node['default'])}" if "default" in node else ""
+            lines += [*notes, f"{declared},{default}"]
+            if not (notes or default or "\n" in kind):
+                plain.append(declared)
+        if len(plain) == len(_properties(schema)):
+            return "{ " + ", ".join(plain) + " }"
+        if depth:
+            self.doubt += _NESTED_DOUBT * len(_properties(schema))
+        return "\n".join(["{", *lines, "}"])
+
+    def late_type(self, schema: Schema, depth: int) -> str:
+        union = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
+        if isinstance(union, list) and union:
+            return self._late_union([self._node(variant, depth) for variant in union], depth)
+        literal = self._literal(schema)
+        if literal is not None:
+            return literal
+        kind = schema.get("type")
+        if isinstance(kind, list):
+            self.doubt += _UNION_DOUBT
+            return " | ".join(self.late_type({**schema, "type": one}, depth) for one in kind) or "any"
+        if kind == "object" or (kind is None and _properties(schema)):
+            return self.late_object(schema, depth) if _properties(schema) else "object"
+        if kind == "array":
+            return self._late_array(schema, depth)
+        return _scalar(kind)
+
+    def _late_union(self, variants: list[Schema], depth: int) -> str:
+        """`object | null` is shown as one token (51 of 51 recordings), so any bare object makes the union `any`."""
+        kinds = list(dict.fromkeys(self.late_type(variant, depth) for variant in variants))
+        if "object" in kinds:
+            return "any"
+        if len(variants) > 2 or "null" not in kinds or any(len(variant) > 1 for variant in variants):
+            self.doubt += _UNION_DOUBT * len(variants)
+        return " | ".join(kinds)
+
+    def _late_array(self, schema: Schema, depth: int) -> str:
+        if "items" not in schema:
+            return "any[]"
+        items = self._node(schema["items"], depth)
+        kind, notes = self.late_type(items, depth + 1), comments(items)
+        if notes or "\n" in kind:
+            return "\n".join(["Array<", *notes, kind, ">"])
+        return f"{kind}[]"
+
+    # ── the snapshots of 2023: gpt-3.5-turbo-0613, gpt-4-0613 ──
+    def early_object(self, schema: Schema, indent: int = 0) -> str:
+        """Properties, one a line; a property that is a bare object is left out altogether (38 of 38 recordings)."""
+        required = _required(schema)
+        lines: list[str] = []
+        for name, value in _properties(schema):
+            node = self._node(value, indent // 2)
+            if node.get("type") == "object" and not _properties(node):
+                continue
+            note = node.get("description")
+            if isinstance(note, str) and note and indent < 2:
+                lines.append(f"// {note}")
+            lines.append(f"{name}{'' if name in required else '?'}: {self.early_type(node, indent)},")
+        return "\n".join(" " * indent + line for line in lines)
+
+    def early_type(self, schema: Schema, indent: int) -> str:
+        if "anyOf" in schema or "oneOf" in schema or "allOf" in schema:
+            # 42 of 42 recorded unions, all `object | null`
+            self.doubt += 0 if _is_nullable_object(schema) else 3 * _UNION_DOUBT
+            return "any"
+        literal = self._literal(schema)
+        if literal is not None:
+            return literal
+        kind = schema.get("type")
+        if kind == "object":
+            return "\n".join(["{", self.early_object(schema, indent + 2), "}"])
+        if kind == "array":
+            return f"{self.early_type(self._node(schema['items'], indent), indent)}[]" if "items" in schema else "any[]"
+        return _scalar(kind)
+
+    # ── both ──
+    def _node(self, value: Any, depth: int) -> Schema:
+        """The schema with `$ref` followed; counts nodes and notes what no recording shows."""
+        self._nodes += 1
+        if depth > DEPTH_MAX or self._nodes > NODES_MAX:
+            raise SchemaTooLarge
+        node: Schema = value if isinstance(value, dict) else {}
+        for _ in range(DEPTH_MAX):
+            if not isinstance(node.get("$ref"), str):
+                break
+            node = {**self._target(node["$ref"]), **{key: node[key] for key in node if key != "$ref"}}
+        self.doubt += _KEYWORD_DOUBT * sum(key in node for key in _SILENT)
+        return node
+
+    def _target(self, reference: str) -> Schema:
+        at: Any = self.root
+        for step in reference.removeprefix("#").strip("/").split("/"):
+            at = at.get(step) if isinstance(at, dict) else None
+        return at if isinstance(at, dict) else {}
+
+    def _literal(self, schema: Schema) -> str | None:
+        values = schema.get("enum")
+        if isinstance(values, list) and values:
+            return " | ".join(compact(value) for value in values)
+        if "const" in schema:
+            self.doubt += _UNION_DOUBT
+            return compact(schema["const"])
+        return None
+
+
+def comments(schema: Schema) -> list[str]:
+    """`// Title`, an empty `//` between title and description, the description line by line, stripped."""
+    title, description = schema.get("title"), schema.get("description")
+    lines = [f"// {title}"] if isinstance(title, str) and title else []
+    if isinstance(description, str) and description.strip():
+        lines += ["//"] if lines else []
+        lines += comment_lines(description)
+    examples = schema.get("examples")
+    if isinstance(examples, list) and examples:
+        lines += ["// Examples:", *(f"// - {compact(example)}" for example in examples)]
+    return lines
+
+
+def comment_lines(description: str) -> list[str]:
+    return [f"// {line.strip()}".rstrip() for line in description.strip().split("\n")]
+
+
+def _properties(schema: Schema) -> list[tuple[str, Any]]:
+    found = schema.get("properties")
+    return list(found.items()) if isinstance(found, dict) else []
+
+
+def _required(schema: Schema) -> set[str]:
+    found = schema.get("required")
+    return {name for name in found if isinstance(name, str)} if isinstance(found, list) else set()
+
+
+def _is_nullable_object(schema: Schema) -> bool:
+    variants = schema.get("anyOf")
+    return isinstance(variants, list) and all(v in ({"type": "object"}, {"type": "null"}) for v in variants)
+
+
+def _scalar(kind: Any) -> str:
+    if kind == "integer":
+        return "number"
+    return kind if isinstance(kind, str) and kind else "any"
