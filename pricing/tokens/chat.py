@@ -38,8 +38,9 @@ def count_chat(model: Model, request: Schema, limits: Limits = DEFAULT) -> Count
 class Conversation:
     """Adds up one request. `section`: the tools and response format text that joins the first system message."""
 
-    def __init__(self, model: Model, request: Schema, limits: Limits) -> None:
+    def __init__(self, model: Model, request: Schema, limits: Limits, *, responses: bool = False) -> None:
         self.model = model
+        self.responses = responses
         self.request = request
         self.limits = limits
         self.tally = Tally(model.encoding)
@@ -64,19 +65,31 @@ class Conversation:
             text, doubt = tools.section(functions, early=layout in ("launch", "snapshot"))
             parts.append(text)
             self._doubt_tools(doubt)
-            self.tally.exact(_HARMONY_TOOLS if layout == "harmony" else tools.SECTION_JOIN if layout != "reasoning" else 0)
+            self.tally.exact(self._tools_constant())
             tools.add_choice(self.tally, self.request, layout)
         if wanted is not None:
             parts.append(self._format(wanted, functions))
         if tools.built_in(self.request):
             self.tally.unbounded("built-in tools add text that is not published")
         self.section = "\n\n".join(parts)
-        if parts and first.get("role") not in ("system", "developer"):
+        if len(parts) == 2 and layout == "harmony":
+            self.tally.exact(-2 if self.responses else -1)
+        if self.responses:
+            self.tally.text(self.section)
+            self.section = ""
+        elif parts and first.get("role") not in ("system", "developer"):
             self.tally.exact(FRAME + 1)
             self.tally.text(self.section)
             self.section = ""
 
+    def _tools_constant(self) -> int:
+        layout = self.model.layout
+        if self.responses:
+            return 3 if layout == "harmony" else -3
+        return _HARMONY_TOOLS if layout == "harmony" else tools.SECTION_JOIN if layout != "reasoning" else 0
+
     def _doubt_tools(self, doubt: int) -> None:
+        self.tally.doubt(4, 6, "the text that shows tools to the model is not published")
         if doubt:
             self.tally.doubt(doubt, doubt, "a tool's schema has parts that no recording shows")
         if self.model.layout in ("launch", "reasoning") or not self.model.seen:
@@ -88,9 +101,9 @@ class Conversation:
         gpt-5 is not primed (5 of 5). 40 of 41 recordings of the other models without tools, 23 of 23 with.
         """
         text, doubt = tools.format_section(wanted)
-        self.tally.doubt(2 + doubt, 2 + doubt, "a response schema is shown to the model in a form known from few recordings")
+        self.tally.doubt(4 + doubt, 6 + doubt, "a response schema is shown to the model in a form known from few recordings")
         if self.model.layout != "harmony" and (not functions or tools.forbidden(self.request)):
-            self.tally.exact(2)
+            self.tally.exact(0 if self.responses else 2)
             self.tally.text(str(wanted.get("name", "")))
         if self.model.layout not in ("namespace", "harmony"):
             self.tally.doubt(16, 16, "response schemas of this model were never recorded")
@@ -124,7 +137,6 @@ class Conversation:
         named = isinstance(name, str) and bool(name)
         if role == "function" and named:
             self.tally.text(name)
-            self.tally.doubt(2, 2, "the result of a function")
             return
         if role in _ROLES:
             self.tally.exact(1)
@@ -139,7 +151,7 @@ class Conversation:
     def _add_calls(self, turn: history.Calls) -> None:
         if turn.content:
             self._add_message({"role": "assistant", "content": turn.content})
-        history.add_calls(self.tally, turn, self.model.layout, self._content)
+        history.add_calls(self.tally, turn, self.model.layout, self._content, responses=self.responses)
 
     # ── content ──
     def _content(self, content: Any) -> str:

@@ -32,7 +32,7 @@ class Model(msgspec.Struct, frozen=True):
     reasons: bool = False  # bills hidden reasoning tokens as output
     images: ImageRule = Unknown()
     hidden: bool = False  # adds an unknown number of tokens to every prompt (o1-preview: +24 to +51 in 30 of 30)
-    audio: bool = False
+    preamble: int = 0  # tokens that the Responses API may put in front of the input, at most
     seen: bool = True  # recordings of this family were counted
 
 
@@ -68,9 +68,9 @@ _FAMILIES: Final[list[tuple[str, Model]]] = [
     (r"gpt-4\.1-mini", _chat("gpt-4.1-mini", images=Patches(1.62))),
     (r"gpt-4\.1-nano", _chat("gpt-4.1-nano", images=Patches(2.46))),
     (r"gpt-4\.1|gpt-4\.5", _chat("gpt-4.1", images=GPT4O_TILES)),
-    (r"gpt-4o(-mini)?-(audio|realtime)|gpt-audio|gpt-realtime", _chat("gpt-audio", audio=True)),
-    (r"gpt-4o-mini", _chat("gpt-4o-mini", images=Tiles(2833, 5667))),
-    (r"gpt-4o|chatgpt-4o", _chat("gpt-4o", images=GPT4O_TILES)),
+    (r"gpt-4o(-mini)?-(audio|realtime)|gpt-audio|gpt-realtime", _chat("gpt-audio")),
+    (r"gpt-4o-mini", _chat("gpt-4o-mini", images=Tiles(2833, 5667), preamble=18)),
+    (r"gpt-4o|chatgpt-4o", _chat("gpt-4o", images=GPT4O_TILES, preamble=18)),
     (r"gpt-4-(turbo|vision|\d{4}-vision|0125|1106)", _chat("gpt-4-turbo", _CL100K, images=GPT4O_TILES)),
     (r"gpt-4(-32k|-8k)?(-0314|-0613|$)", _chat("gpt-4", _CL100K, "snapshot")),
     (r"gpt-4-", _chat("gpt-4", _CL100K, "snapshot", seen=False)),
@@ -85,9 +85,10 @@ _FAMILIES: Final[list[tuple[str, Model]]] = [
     (r"gpt-5-nano", _reasoning("gpt-5-nano", "harmony", Patches(1.5))),
     (r"gpt-5(-\d{4}|$)", _reasoning("gpt-5", "harmony", Tiles(70, 140))),
     (r"gpt-5(\.\d)?-chat", _reasoning("gpt-5-chat", "harmony")),
+    (r"gpt-5\.[6-9]", _reasoning("gpt-5.6", "harmony", preamble=1600)),
     (r"gpt-5", _reasoning("gpt-5.x", "harmony")),
     (r"gpt-oss", _reasoning("gpt-oss", "harmony", seen=False)),
-    (r"gpt-([6-9]|\d\d)", _reasoning("gpt-6", "harmony", seen=False)),
+    (r"gpt-([6-9]|\d\d)", _reasoning("gpt-6", "harmony", preamble=1600, seen=False)),
 ]
 _PATTERNS: Final = [(re.compile(pattern), model) for pattern, model in _FAMILIES]
 _PROVIDERS: Final = re.compile(r"^(openai|azure|azureml|bedrock|openrouter)[.:]")

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from pricing.tokens.bounds import Count, Unverifiable
+from pricing.tokens.bounds import Count, Tally, Unverifiable
 from pricing.tokens.chat import Conversation
 from pricing.tokens.limits import DEFAULT, Limits
 from pricing.tokens.models import Model
@@ -14,18 +14,37 @@ _STORED: Final = ("previous_response_id", "conversation", "prompt")
 def count_responses(model: Model, request: Schema, limits: Limits = DEFAULT) -> Count:
     """Tokens of the input. Raises `Unverifiable` when the request holds no input that can be read."""
     messages, reasoning, foreign = as_messages(request)
-    conversation = Conversation(model, {**request, "messages": messages}, limits)
+    if len(messages) > limits.messages:
+        raise Unverifiable(f"more than {limits.messages} input items")
+    conversation = Conversation(model, {**request, "messages": messages}, limits, responses=True)
     tally = conversation.tally
     if any(request.get(key) for key in _STORED):
         tally.unbounded("the input continues something stored upstream")
+    if model.layout == "snapshot":
+        tally.exact(-1)  # 3 of 3 recordings of gpt-4-0613
+    tally.doubt(1, 1 + model.preamble, "the Responses API may put a few tokens of its own around the input")
+    _add_reasoning(tally, reasoning)
     if foreign:
         tally.unbounded("input items of kinds whose tokens are not known")
     conversation.add_all(messages)
     return tally.count()
 
 
-def as_messages(request: Schema) -> tuple[list[Schema], int, int]:
-    """(chat messages, number of reasoning items, number of items that have no chat equivalent)."""
+def _add_reasoning(tally: Tally, items: list[Schema]) -> None:
+    """Reasoning since the last user message is shown to the model again; before it, it is dropped (28 of 28 recordings).
+
+    Its tokens are unknown; a token is at least one byte, so the encrypted form bounds them.
+    """
+    for item in items:
+        blob = item.get("encrypted_content")
+        if isinstance(blob, str) and blob:
+            tally.doubt(0, len(blob) * 3 // 4, "reasoning of earlier calls is shown to the model again")
+        else:
+            tally.unbounded("reasoning of earlier calls is shown to the model again")
+
+
+def as_messages(request: Schema) -> tuple[list[Schema], list[Schema], int]:
+    """(chat messages, reasoning items since the last user message, number of items that have no chat equivalent)."""
     messages: list[Schema] = []
     instructions = request.get("instructions")
     if isinstance(instructions, str) and instructions:
@@ -34,17 +53,19 @@ def as_messages(request: Schema) -> tuple[list[Schema], int, int]:
     items = [{"role": "user", "content": given}] if isinstance(given, str) else given
     if not isinstance(items, list) or not items and not messages:
         raise Unverifiable("the request has no input")
-    reasoning = foreign = 0
+    reasoning: list[Schema] = []
+    foreign = 0
     for item in items:
         kind = item.get("type", "message") if isinstance(item, dict) else None
         if kind == "message":
             messages.append({"role": item.get("role"), "content": item.get("content")})
+            reasoning = [] if item.get("role") == "user" else reasoning
         elif kind == "function_call":
             _append_call(messages, item)
         elif kind == "function_call_output":
             messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": item.get("output")})
         elif kind == "reasoning":
-            reasoning += 1
+            reasoning.append(item)
         else:
             foreign += 1
     return messages, reasoning, foreign

@@ -8,10 +8,13 @@ Every recorded schema of the later dialect is reproduced to the token except for
 import json
 from typing import Any, Final
 
+from pricing.tokens.bounds import Unverifiable
+
 Schema = dict[str, Any]
 
 DEPTH_MAX: Final = 40
-NODES_MAX: Final = 20_000  # a `$ref` that names itself, or fans out, ends here
+NODES_MAX: Final = 20_000  # a `$ref` that names itself, or fans out, ends here …
+CHARACTERS_MAX: Final = 2_000_000  # … and so does one that repeats a long description
 # Keywords that other renderers of this family print as a comment (`// minimum: 1`); no recording tells what OpenAI does.
 _SILENT: Final = ("format", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems")
 _KEYWORD_DOUBT: Final = 8  # tokens of such a comment. Two recorded unions with `format: date` cost 8 more each than without
@@ -19,13 +22,12 @@ _UNION_DOUBT: Final = 4  # tokens a variant, when a union is more than `x | null
 _NESTED_DOUBT: Final = 8  # tokens for each commented object inside another: 1 of 3 recordings is off by 8 a property
 
 
-class SchemaTooLarge(Exception):
-    """The schema expands to more nodes or levels than are rendered."""
-
-
 def compact(value: Any) -> str:
-    """JSON as the API re-serialises it: no blanks, no escapes beyond JSON's own."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """JSON as the API re-serialises it: no blanks, no escapes beyond JSON's own. Raises `Unverifiable` for what is not JSON."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except (ValueError, TypeError, RecursionError):
+        raise Unverifiable("a value that is not JSON") from None
 
 
 class Renderer:
@@ -34,7 +36,7 @@ class Renderer:
     def __init__(self, root: Schema) -> None:
         self.root = root
         self.doubt = 0
-        self._nodes = 0
+        self._nodes = self._characters = 0
 
     # ── gpt-3.5-turbo-0125, gpt-4-turbo and everything later ──
     def late_object(self, schema: Schema, depth: int = 0) -> str:
@@ -123,16 +125,17 @@ class Renderer:
 
     # ── both ──
     def _node(self, value: Any, depth: int) -> Schema:
-        """The schema with `$ref` followed; counts nodes and notes what no recording shows."""
-        self._nodes += 1
-        if depth > DEPTH_MAX or self._nodes > NODES_MAX:
-            raise SchemaTooLarge
+        """The schema with `$ref` followed; notes what no recording shows. Raises `Unverifiable` when it expands too far."""
         node: Schema = value if isinstance(value, dict) else {}
         for _ in range(DEPTH_MAX):
             if not isinstance(node.get("$ref"), str):
                 break
             node = {**self._target(node["$ref"]), **{key: node[key] for key in node if key != "$ref"}}
         self.doubt += _KEYWORD_DOUBT * sum(key in node for key in _SILENT)
+        self._nodes += 1
+        self._characters += _length(list(node.values()))
+        if depth > DEPTH_MAX or self._nodes > NODES_MAX or self._characters > CHARACTERS_MAX:
+            raise Unverifiable("a tool's schema is nested or expands too far")
         return node
 
     def _target(self, reference: str) -> Schema:
@@ -166,6 +169,11 @@ def comments(schema: Schema) -> list[str]:
 
 def comment_lines(description: str) -> list[str]:
     return [f"// {line.strip()}".rstrip() for line in description.strip().split("\n")]
+
+
+def _length(values: list[Any]) -> int:
+    """Characters of the strings in a schema's own keywords, lists of them (`enum`, `examples`) included."""
+    return sum(len(v) if isinstance(v, str) else _length(v) if isinstance(v, list) else 0 for v in values)
 
 
 def _properties(schema: Schema) -> list[tuple[str, Any]]:
