@@ -35,6 +35,7 @@ class Tally:
     def __init__(self, encoding: str) -> None:
         self.encoding = encoding
         self._low = self._likely = self._high = 0
+        self._below = self._above = 0
         self._bounded = True
         self._reasons: dict[str, None] = {}
 
@@ -71,12 +72,20 @@ class Tally:
             self._high += above
             self._reasons[reason] = None
 
+    def slack(self, below: int, above: int, reason: str) -> None:
+        """A doubt about the layout around the texts. Such doubts are about one another's tokens: the largest stands for all.
+
+        Limits are chosen so that the sum of what is typical stays below 20 tokens, the smallest inflation that must be caught.
+        """
+        self._below, self._above = max(self._below, below), max(self._above, above)
+        self._reasons[reason] = None
+
     def unbounded(self, reason: str) -> None:
         """Something is in the count that has no upper bound we know of."""
         self._bounded = False
         self._reasons[reason] = None
 
     def count(self) -> Count:
-        low, likely = max(self._low, 0), max(self._likely, 0)
-        high = max(self._high, likely) if self._bounded else None
+        low, likely = max(self._low - self._below, 0), max(self._likely, 0)
+        high = max(self._high + self._above, likely) if self._bounded else None
         return Count(low=low, high=high, likely=likely, reason="; ".join(self._reasons))

@@ -89,11 +89,11 @@ class Conversation:
         return _HARMONY_TOOLS if layout == "harmony" else tools.SECTION_JOIN if layout != "reasoning" else 0
 
     def _doubt_tools(self, doubt: int) -> None:
-        self.tally.doubt(4, 6, "the text that shows tools to the model is not published")
+        self.tally.slack(6, 12, "the text that shows tools to the model is not published")
         if doubt:
-            self.tally.doubt(doubt, doubt, "a tool's schema has parts that no recording shows")
+            self.tally.slack(6 + doubt, 4 + doubt, "a tool's schema has parts that no recording shows")
         if self.model.layout in ("launch", "reasoning") or not self.model.seen:
-            self.tally.doubt(8, 8, "tools of this model were recorded rarely or never")
+            self.tally.slack(16, 16, "tools of this model were recorded rarely or never")
 
     def _format(self, wanted: Schema, functions: list[Schema]) -> str:
         """A schema that must be followed also primes the answer with its name: 2 + name, unless a function may be called.
@@ -101,12 +101,12 @@ class Conversation:
         gpt-5 is not primed (5 of 5). 40 of 41 recordings of the other models without tools, 23 of 23 with.
         """
         text, doubt = tools.format_section(wanted)
-        self.tally.doubt(4 + doubt, 6 + doubt, "a response schema is shown to the model in a form known from few recordings")
+        self.tally.slack(6 + doubt, 8 + doubt, "a response schema is shown to the model in a form known from few recordings")
         if self.model.layout != "harmony" and (not functions or tools.forbidden(self.request)):
             self.tally.exact(0 if self.responses else 2)
             self.tally.text(str(wanted.get("name", "")))
         if self.model.layout not in ("namespace", "harmony"):
-            self.tally.doubt(16, 16, "response schemas of this model were never recorded")
+            self.tally.slack(16, 16, "response schemas of this model were never recorded")
         return text
 
     # ── turns ──

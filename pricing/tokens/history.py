@@ -73,7 +73,7 @@ def add_calls(tally: Tally, turn: Calls, layout: str, text_of: Callable[[Any], s
         tally.exact(_HARMONY)
     if responses:
         tally.exact(_RESPONSES_PARALLEL if len(turn.calls) > 1 else 0)
-        tally.doubt(6, 6, "calls in the history of the Responses API")
+        tally.slack(6, 8, "calls in the history of the Responses API")
     if len(turn.calls) > 1:
         _add_parallel(tally, turn.calls, outputs)
     elif layout in ("launch", "snapshot"):
@@ -99,7 +99,7 @@ def _add_early(tally: Tally, call: tuple[str, str], outputs: list[str]) -> None:
     for output in outputs:
         tally.text(name, output)
         tally.exact(_RESULT)
-    tally.doubt(4, 4, "calls in the history of a 2023 snapshot: few recordings")
+    tally.slack(4, 6, "calls in the history of a 2023 snapshot: few recordings")
 
 
 def _add_parallel(tally: Tally, calls: list[tuple[str, str]], outputs: list[str]) -> None:
@@ -110,7 +110,7 @@ def _add_parallel(tally: Tally, calls: list[tuple[str, str]], outputs: list[str]
     values = [parsed(output) for output in outputs]
     plain = tally.text(json.dumps(values, ensure_ascii=False))
     if len(outputs) != len(calls):
-        tally.doubt(_PARALLEL, _PARALLEL, "a call without its result")
+        tally.slack(_PARALLEL, _PARALLEL, "a call without its result")
     if not all(output.isascii() for output in outputs):
         escaped = Tally(tally.encoding)
         tally.doubt(0, max(0, escaped.text(json.dumps(values)) - plain), "results of parallel calls may be escaped")

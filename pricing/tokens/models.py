@@ -6,6 +6,7 @@ gives None: unverifiable, never a guess.
 """
 
 import re
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -33,6 +34,7 @@ class Model(msgspec.Struct, frozen=True):
     images: ImageRule = Unknown()
     hidden: bool = False  # adds an unknown number of tokens to every prompt (o1-preview: +24 to +51 in 30 of 30)
     preamble: int = 0  # tokens that the Responses API may put in front of the input, at most
+    by_token: bool = True  # False where the endpoint bills characters, seconds or images instead
     seen: bool = True  # recordings of this family were counted
 
 
@@ -50,9 +52,12 @@ def _reasoning(family: str, layout: Layout, images: ImageRule = Unknown(), **rul
 
 # The first pattern that matches the start of the reduced name wins, so the special comes before the general.
 _FAMILIES: Final[list[tuple[str, Model]]] = [
-    (r"(gpt-4o.*|gpt-audio.*|gpt-realtime.*)-transcribe|whisper", Model("transcription", _O200K, "transcription")),
-    (r"tts-|gpt-4o(-mini)?-tts", Model("speech", _O200K, "speech")),
-    (r"dall-e|gpt-image|chatgpt-image", Model("image", _O200K, "image")),
+    (r"whisper", Model("whisper", _O200K, "transcription", by_token=False)),
+    (r"(gpt-4o|gpt-audio|gpt-realtime).*-transcribe", Model("transcription", _O200K, "transcription")),
+    (r"tts-", Model("tts", _O200K, "speech", by_token=False)),
+    (r"gpt-4o(-mini)?-tts", Model("speech", _O200K, "speech")),
+    (r"dall-e", Model("dall-e", _O200K, "image", by_token=False)),
+    (r"gpt-image|chatgpt-image", Model("image", _O200K, "image")),
     (r"(omni|text)-moderation", Model("moderation", _CL100K, "moderation")),
     (r"text-embedding-", Model("embedding", _CL100K, "embedding")),
     (r"(text|code)-(similarity|search)-", Model("embedding-001", "r50k_base", "embedding")),
@@ -95,6 +100,7 @@ _PROVIDERS: Final = re.compile(r"^(openai|azure|azureml|bedrock|openrouter)[.:]"
 NAME_LENGTH_MAX: Final = 256
 
 
+@lru_cache(maxsize=1024)
 def model(name: str) -> Model | None:
     """The family of a model name in any spelling, or None when it is of no family we know."""
     if len(name) > NAME_LENGTH_MAX:

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from pricing.tokens import tools
 from pricing.tokens.bounds import Count, Tally, Unverifiable
 from pricing.tokens.chat import Conversation
 from pricing.tokens.limits import DEFAULT, Limits
@@ -22,8 +23,12 @@ def count_responses(model: Model, request: Schema, limits: Limits = DEFAULT) -> 
         tally.unbounded("the input continues something stored upstream")
     if model.layout == "snapshot":
         tally.exact(-1)  # 3 of 3 recordings of gpt-4-0613
-    tally.doubt(1, 1 + model.preamble, "the Responses API may put a few tokens of its own around the input")
+    tally.slack(1, 1, "the Responses API may put a few tokens of its own around the input")
+    if not request.get("tools"):
+        tally.slack(0, model.preamble, "the Responses API may put a text of its own in front of the input")
     _add_reasoning(tally, reasoning)
+    if tools.json_schema(request) and tools.functions(request):
+        tally.unbounded("a structured answer may be tried twice and its input billed twice")  # 1 of 20
     if foreign:
         tally.unbounded("input items of kinds whose tokens are not known")
     conversation.add_all(messages)

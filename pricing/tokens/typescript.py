@@ -17,9 +17,9 @@ NODES_MAX: Final = 20_000  # a `$ref` that names itself, or fans out, ends here 
 CHARACTERS_MAX: Final = 2_000_000  # … and so does one that repeats a long description
 # Keywords that other renderers of this family print as a comment (`// minimum: 1`); no recording tells what OpenAI does.
 _SILENT: Final = ("format", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems")
-_KEYWORD_DOUBT: Final = 8  # tokens of such a comment. Two recorded unions with `format: date` cost 8 more each than without
-_UNION_DOUBT: Final = 4  # tokens a variant, when a union is more than `x | null`
-_NESTED_DOUBT: Final = 8  # tokens for each commented object inside another: 1 of 3 recordings is off by 8 a property
+_KEYWORD_DOUBT: Final = 6  # tokens of such a comment
+_UNION_DOUBT: Final = 2  # tokens a variant: the unions of one recorded schema cost 16 more than `a | b`
+_NESTED_DOUBT: Final = 8  # tokens a property of commented objects in an array: 1 of 3 recordings is off by that much
 
 
 def compact(value: Any) -> str:
@@ -54,8 +54,6 @@ class Renderer:
                 plain.append(declared)
         if len(plain) == len(_properties(schema)):
             return "{ " + ", ".join(plain) + " }"
-        if depth:
-            self.doubt += _NESTED_DOUBT * len(_properties(schema))
         return "\n".join(["{", *lines, "}"])
 
     def late_type(self, schema: Schema, depth: int) -> str:
@@ -67,7 +65,7 @@ class Renderer:
             return literal
         kind = schema.get("type")
         if isinstance(kind, list):
-            self.doubt += _UNION_DOUBT
+            self.doubt += _UNION_DOUBT * len(kind)
             return " | ".join(self.late_type({**schema, "type": one}, depth) for one in kind) or "any"
         if kind == "object" or (kind is None and _properties(schema)):
             return self.late_object(schema, depth) if _properties(schema) else "object"
@@ -76,13 +74,11 @@ class Renderer:
         return _scalar(kind)
 
     def _late_union(self, variants: list[Schema], depth: int) -> str:
-        """`object | null` is shown as one token (51 of 51 recordings), so any bare object makes the union `any`."""
-        kinds = list(dict.fromkeys(self.late_type(variant, depth) for variant in variants))
-        if "object" in kinds:
-            return "any"
-        if len(variants) > 2 or "null" not in kinds or any(len(variant) > 1 for variant in variants):
-            self.doubt += _UNION_DOUBT * len(variants)
-        return " | ".join(kinds)
+        """`object | null` is shown as one token (51 of 51 recordings): an object without properties is left out."""
+        kinds = [kind for kind in (self.late_type(variant, depth) for variant in variants) if kind != "object"]
+        if len(kinds) > 1:
+            self.doubt += _UNION_DOUBT * len(kinds)
+        return " | ".join(kinds) or "any"
 
     def _late_array(self, schema: Schema, depth: int) -> str:
         if "items" not in schema:
@@ -90,37 +86,41 @@ class Renderer:
         items = self._node(schema["items"], depth)
         kind, notes = self.late_type(items, depth + 1), comments(items)
         if notes or "\n" in kind:
+            self.doubt += _NESTED_DOUBT * len(_properties(items))
             return "\n".join(["Array<", *notes, kind, ">"])
         return f"{kind}[]"
 
     # ── the snapshots of 2023: gpt-3.5-turbo-0613, gpt-4-0613 ──
     def early_object(self, schema: Schema, indent: int = 0) -> str:
-        """Properties, one a line; a property that is a bare object is left out altogether (38 of 38 recordings)."""
+        """Properties, one a line; only the two outer levels keep their descriptions (hmarr/openai-chat-tokens, 36 cases)."""
         required = _required(schema)
         lines: list[str] = []
         for name, value in _properties(schema):
             node = self._node(value, indent // 2)
-            if node.get("type") == "object" and not _properties(node):
+            kind = self.early_type(node, indent)
+            if kind is None:
                 continue
             note = node.get("description")
             if isinstance(note, str) and note and indent < 2:
                 lines.append(f"// {note}")
-            lines.append(f"{name}{'' if name in required else '?'}: {self.early_type(node, indent)},")
+            lines.append(f"{name}{'' if name in required else '?'}: {kind},")
         return "\n".join(" " * indent + line for line in lines)
 
-    def early_type(self, schema: Schema, indent: int) -> str:
-        if "anyOf" in schema or "oneOf" in schema or "allOf" in schema:
-            # 42 of 42 recorded unions, all `object | null`
-            self.doubt += 0 if _is_nullable_object(schema) else 3 * _UNION_DOUBT
-            return "any"
-        literal = self._literal(schema)
-        if literal is not None:
-            return literal
+    def early_type(self, schema: Schema, indent: int) -> str | None:
+        """The type; None for an object without properties, which is not shown at all, alone or in a union (92 of 92)."""
+        variants = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
+        if isinstance(variants, list) and variants:
+            kinds = [self.early_type(self._node(variant, indent // 2), indent) for variant in variants]
+            return " | ".join(kind for kind in kinds if kind) or None
+        values = schema.get("enum")
+        if isinstance(values, list) and values:
+            return " | ".join(compact(value) for value in values)
         kind = schema.get("type")
         if kind == "object":
-            return "\n".join(["{", self.early_object(schema, indent + 2), "}"])
+            return "\n".join(["{", self.early_object(schema, indent + 2), "}"]) if _properties(schema) else None
         if kind == "array":
-            return f"{self.early_type(self._node(schema['items'], indent), indent)}[]" if "items" in schema else "any[]"
+            item = self.early_type(self._node(schema["items"], indent // 2), indent) if "items" in schema else None
+            return f"{item or 'any'}[]"
         return _scalar(kind)
 
     # ── both ──
@@ -149,7 +149,7 @@ class Renderer:
         if isinstance(values, list) and values:
             return " | ".join(compact(value) for value in values)
         if "const" in schema:
-            self.doubt += _UNION_DOUBT
+            self.doubt += 2 * _UNION_DOUBT
             return compact(schema["const"])
         return None
 
@@ -184,11 +184,6 @@ def _properties(schema: Schema) -> list[tuple[str, Any]]:
 def _required(schema: Schema) -> set[str]:
     found = schema.get("required")
     return {name for name in found if isinstance(name, str)} if isinstance(found, list) else set()
-
-
-def _is_nullable_object(schema: Schema) -> bool:
-    variants = schema.get("anyOf")
-    return isinstance(variants, list) and all(v in ({"type": "object"}, {"type": "null"}) for v in variants)
 
 
 def _scalar(kind: Any) -> str:
