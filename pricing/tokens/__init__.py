@@ -1,15 +1,15 @@
 """Token counting and verification, offline: pure functions on decoded JSON, with tiktoken as the only engine.
 
-    count(path, model, request, response)          → Counted: an interval for each side, with the reason for its width
-    verify(path, model, request, response, usage)  → Verification: verdict, both numbers, reason
-    billable(verification, policy)                 → Billable
-    assemble(chunks)                               → the response of a stream
-    pieces(encoding, text)                         → the text as its tokens
+count(path, model, request, response)          → Counted: an interval for each side, with the reason for its width
+verify(path, model, request, response, usage)  → Verification: verdict, both numbers, reason
+billable(verification, policy)                 → Billable
+assemble(chunks)                               → the response of a stream
+pieces(encoding, text)                         → the text as its tokens
 """
 
 from pricing.tokens.bounds import Count
 from pricing.tokens.counting import Counted, Uncounted, Unit, count, endpoint_of, path_of
-from pricing.tokens.encodings import RanksCorrupt, preload
+from pricing.tokens.encodings import RanksCorruptError, preload
 from pricing.tokens.limits import DEFAULT as DEFAULT_LIMITS
 from pricing.tokens.limits import Limits
 from pricing.tokens.models import Model, model
@@ -26,7 +26,7 @@ __all__ = [
     "Model",
     "Piece",
     "Policy",
-    "RanksCorrupt",
+    "RanksCorruptError",
     "Reported",
     "Side",
     "Uncounted",

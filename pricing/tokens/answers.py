@@ -1,8 +1,8 @@
 """Output tokens of an answer: its texts and tool calls, choice by choice.
 
-A non-reasoning model's text costs its own tokens, and mostly one more when tools are defined. What it writes to call a tool is the name, the
-arguments and a header; several calls are written as one call of `multi_tool_use.parallel`. Reasoning is hidden: the reported
-number of reasoning tokens is taken as it is, and only what is billed beside it is checked.
+The text of a model that does not reason costs its own tokens, and mostly one more when tools are defined. To call one
+it writes the name, the arguments and a header; several calls are written as one call of `multi_tool_use.parallel`.
+Reasoning is hidden: the reported number of reasoning tokens is taken as it is; what is billed beside it is checked.
 """
 
 import re
@@ -11,18 +11,24 @@ from typing import Any, Final
 import msgspec
 
 from pricing.tokens import history, tools
-from pricing.tokens.bounds import Count, Tally, Unverifiable
+from pricing.tokens.bounds import Count, Tally, UnverifiableError
 from pricing.tokens.models import Model
-from pricing.tokens.typescript import Schema, compact
+from pricing.tokens.typescript import Schema
 
-# Tokens beside text and calls, the likeliest by layout: chat completions, then Responses. Shares of each are in docs/tokens.md.
+# Tokens beside text and calls, the likeliest by layout: chat completions, then Responses (docs/tokens.md: how often).
 _PLAIN: Final = {"launch": (0, 1), "snapshot": (0, 2), "namespace": (0, 1), "reasoning": (13, 6), "harmony": (9, 6)}
 _CALL: Final = {"launch": (2, 3), "snapshot": (2, 3), "namespace": (7, 8), "reasoning": (21, 14), "harmony": (17, 13)}
-_PARALLEL: Final = {"launch": (10, 11), "snapshot": (10, 11), "namespace": (10, 11), "reasoning": (24, 18), "harmony": (21, 15)}
-_TEXT_SLACK: Final = 12  # a stop token, a header, a word the server cut off: 11 at most in 1,200 recordings but for JSON
+_MANY: Final = {
+    "launch": (10, 11),
+    "snapshot": (10, 11),
+    "namespace": (10, 11),
+    "reasoning": (24, 18),
+    "harmony": (21, 15),
+}
+_TEXT_SLACK: Final = 12  # a stop token, a header, a word the server cut off: 11 at most in 1,200 but for JSON
 _CALL_SLACK: Final = 16  # one call written as if it were several: 13 more (2 of 154)
 _REASONING_SLACK: Final = 160  # 109 more in 1 of 220
-# 8 of 106 structured answers with tools end in hundreds of blanks, sampled as more tokens (24 to 610) than the text needs.
+# 8 of 106 structured answers with tools hold hundreds of blanks, sampled as 24 to 610 more tokens than the text needs.
 _LONG_BLANKS: Final = re.compile(r"\s{16,}")
 _JSON: Final = "the blanks of a structured answer may be billed one by one"
 
@@ -39,7 +45,7 @@ class Choice(msgspec.Struct):
 def count_answer(model: Model, request: Schema, response: Schema, reasoning: int | None = None) -> Count:
     """Output tokens of a chat completion, completion or Responses answer, as the API would report them.
 
-    `reasoning` is what the usage reports as reasoning tokens. Raises `Unverifiable` when the response holds no answer.
+    `reasoning` is what the usage reports as reasoning tokens. Raises `UnverifiableError` when the response holds no answer.
     """
     found = choices(response)
     tally = Tally(model.encoding)
@@ -48,7 +54,9 @@ def count_answer(model: Model, request: Schema, response: Schema, reasoning: int
     tally.doubt(0, len(found) - 1, "each choice may be followed by a token of its own")
     if (request.get("best_of") or 1) != (request.get("n") or 1):
         tally.unbounded("answers that were tried and not shown are billed too")
-    if tools.built_in(request):
+    if request.get("prediction"):
+        tally.unbounded("predicted tokens that were rejected are billed too")
+    if tools.built_in(request) or request.get("web_search_options"):
         tally.unbounded("what built-in tools write is billed and not shown")
     if model.reasons:
         _add_reasoning(tally, reasoning)
@@ -65,7 +73,7 @@ def _add_choice(tally: Tally, model: Model, request: Schema, choice: Choice, *, 
         tally.slack(0, _TEXT_SLACK, "the answer was cut")
     elif len(choice.calls) > 1:
         _add_parallel(tally, choice.calls)
-        _header(tally, _PARALLEL[model.layout][flat], _CALL_SLACK)
+        _header(tally, _MANY[model.layout][flat], _CALL_SLACK)
     elif choice.calls:
         _add_call(tally, model, request, choice.calls[0], flat=flat)
     else:
@@ -83,8 +91,7 @@ def _add_call(tally: Tally, model: Model, request: Schema, call: tuple[str, str]
 
 def _add_parallel(tally: Tally, calls: list[tuple[str, str]]) -> None:
     """34 of 37 recordings of gpt-4o and gpt-3.5: 10 tokens around this."""
-    uses = [{"recipient_name": f"functions.{name}", "parameters": history.parsed(arguments)} for name, arguments in calls]
-    tally.text(compact({"tool_uses": uses}))
+    tally.text(history.parallel_call(calls))
 
 
 def _header(tally: Tally, likely: int, slack: int) -> None:
@@ -113,29 +120,31 @@ def _structured(request: Schema) -> bool:
     return isinstance(wanted, dict) and wanted.get("type") in ("json_schema", "json_object")
 
 
-# ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── reading ──
 def choices(response: Schema) -> list[Choice]:
     """The choices of a chat completion or completion, or the one answer of a Responses object."""
     if isinstance(response.get("choices"), list) and response["choices"]:
         return [_chat_choice(choice) for choice in response["choices"] if isinstance(choice, dict)]
     if isinstance(response.get("output"), list) and response["output"]:
         return [_responses_answer(response["output"], response.get("status"))]
-    raise Unverifiable("the response holds no answer")
+    raise UnverifiableError("the response holds no answer")
 
 
 def _chat_choice(choice: Schema) -> Choice:
     message = choice.get("message")
     finish = choice.get("finish_reason")
     if not isinstance(message, dict):
-        text = choice.get("text")
-        return Choice([text] if isinstance(text, str) else [], [], finished=finish == "stop")
-    texts = [message[key] for key in ("content", "refusal") if isinstance(message.get(key), str) and message[key]]
+        return Choice(_strings(choice, "text"), [], finished=finish == "stop")
     hidden = "the answer is audio" if message.get("audio") else ""
     if finish == "content_filter":
         hidden = "the answer was withheld"
-    # providers that show their reasoning bill it; OpenAI's own API never sends these
-    texts += [message["reasoning_content"]] if isinstance(message.get("reasoning_content"), str) else []
+    # providers that show their reasoning bill it; OpenAI's own API never sends it
+    texts = _strings(message, "content", "refusal", "reasoning_content")
     return Choice(texts, history.calls_of(message)[0], finished=finish not in (None, "length"), hidden=hidden)
+
+
+def _strings(source: Schema, *keys: str) -> list[str]:
+    return [source[key] for key in keys if isinstance(source.get(key), str)]
 
 
 def _responses_answer(output: list[Any], status: Any) -> Choice:
@@ -144,9 +153,8 @@ def _responses_answer(output: list[Any], status: Any) -> Choice:
         kind = item.get("type") if isinstance(item, dict) else None
         if kind == "message":
             parts = item.get("content") if isinstance(item.get("content"), list) else []
-            answer.texts += [
-                part[key] for part in parts if isinstance(part, dict) for key in ("text", "refusal") if isinstance(part.get(key), str)
-            ]
+            for part in parts:
+                answer.texts += _strings(part, "text", "refusal") if isinstance(part, dict) else []
         elif kind in ("function_call", "custom_tool_call"):
             answer.calls.append(history.name_and_arguments(item))
         elif kind != "reasoning":

@@ -1,12 +1,12 @@
-"""A count of tokens that says how sure it is: an interval, the likeliest value inside it, and the reason for its width."""
+"""A count of tokens that says how sure it is: an interval, the likeliest value in it, and the reason for its width."""
 
 import msgspec
 
 from pricing.tokens.text import tokens
 
 
-class Unverifiable(Exception):
-    """Nothing can be said about this count. The message is the reason; it never contains text of the request or the answer."""
+class UnverifiableError(Exception):
+    """Nothing can be said about this count. The message is the reason; it never contains text of the exchange."""
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -73,9 +73,9 @@ class Tally:
             self._reasons[reason] = None
 
     def slack(self, below: int, above: int, reason: str) -> None:
-        """A doubt about the layout around the texts. Such doubts are about one another's tokens: the largest stands for all.
+        """A doubt about the layout around the texts. Such doubts overlap, so the largest stands for all of them.
 
-        Limits are chosen so that the sum of what is typical stays below 20 tokens, the smallest inflation that must be caught.
+        What is typical stays below 20 tokens: an inflation by 20 is to be noticed.
         """
         self._below, self._above = max(self._below, below), max(self._above, above)
         self._reasons[reason] = None

@@ -1,35 +1,37 @@
 """Input tokens of a chat completion: messages, names, images, tools, tool history, response format.
 
-A message is rendered as `<start> role <separator> content <end>`: three tokens around its role and content. The layouts differ in
-how the answer is primed, where the tools go, and what a name or an assistant's turn costs; `models.Layout` names them.
+A message is rendered as `<start> role <separator> content <end>`: three tokens around its role and content. The layouts
+differ in how the answer is primed, where the tools go, and what a name or an assistant's turn costs; `models.Layout`
+names them.
 """
 
 from typing import Any, Final
 
 from pricing.tokens import history, tools
-from pricing.tokens.bounds import Count, Tally, Unverifiable
+from pricing.tokens.bounds import Count, Tally, UnverifiableError
 from pricing.tokens.images import image_tokens
 from pricing.tokens.limits import DEFAULT, Limits
 from pricing.tokens.models import Model
 from pricing.tokens.typescript import Schema
 
 FRAME: Final = 3  # tokens around role and content; 4 for gpt-3.5-turbo-0301
-# Tokens that prime the answer. 3: 4,862 of 4,892 recordings of plain text; 2: all of o3-mini, o3, o4-mini and gpt-5 (162).
+# Tokens that prime the answer. 3: 4,889 of 4,923 recordings of plain text; 2: 162 of 163 of o3, o4-mini and gpt-5.
 _PRIMING: Final = {"launch": 3, "snapshot": 3, "namespace": 3, "reasoning": 2, "harmony": 2}
 # The system message that harmony puts in front when there are functions (channels, where calls go): 81 in 62 of 62.
 _HARMONY_TOOLS: Final = 81
 _INSTRUCTIONS: Final = "# Instructions\n\n"  # harmony's heading over a developer message that also holds a section
 _ASSISTANT_CHANNEL: Final = 2  # harmony names a channel in every assistant turn of the history
+_AUDIO_BYTES_PER_SECOND_MIN: Final = 500
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})  # one token each
 
 
 def count_chat(model: Model, request: Schema, limits: Limits = DEFAULT) -> Count:
-    """Tokens of the prompt. Raises `Unverifiable` for a request that has no messages, or more than the limits allow."""
+    """Tokens of the prompt. Raises `UnverifiableError` for a request that has no messages, or more than the limits allow."""
     messages = request.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
-        raise Unverifiable("the request has no messages")
+        raise UnverifiableError("the request has no messages")
     if len(messages) > limits.messages:
-        raise Unverifiable(f"more than {limits.messages} messages")
+        raise UnverifiableError(f"more than {limits.messages} messages")
     conversation = Conversation(model, request, limits)
     conversation.add_all(messages)
     return conversation.tally.count()
@@ -69,7 +71,7 @@ class Conversation:
             tools.add_choice(self.tally, self.request, layout)
         if wanted is not None:
             parts.append(self._format(wanted, functions))
-        if tools.built_in(self.request):
+        if tools.built_in(self.request) or self.request.get("web_search_options"):
             self.tally.unbounded("built-in tools add text that is not published")
         self.section = "\n\n".join(parts)
         if len(parts) == 2 and layout == "harmony":
@@ -96,12 +98,12 @@ class Conversation:
             self.tally.slack(16, 16, "tools of this model were recorded rarely or never")
 
     def _format(self, wanted: Schema, functions: list[Schema]) -> str:
-        """A schema that must be followed also primes the answer with its name: 2 + name, unless a function may be called.
+        """A schema that must be followed primes the answer with its name, 2 + name, unless a function may be called.
 
-        gpt-5 is not primed (5 of 5). 40 of 41 recordings of the other models without tools, 23 of 23 with.
+        gpt-5 is not primed (15 of 15). Of the other models 21 of 22 recordings without tools agree, 23 of 23 with.
         """
         text, doubt = tools.format_section(wanted)
-        self.tally.slack(6 + doubt, 8 + doubt, "a response schema is shown to the model in a form known from few recordings")
+        self.tally.slack(6 + doubt, 8 + doubt, "the text that shows a response schema to the model is not published")
         if self.model.layout != "harmony" and (not functions or tools.forbidden(self.request)):
             self.tally.exact(0 if self.responses else 2)
             self.tally.text(str(wanted.get("name", "")))
@@ -118,7 +120,9 @@ class Conversation:
 
     def _add_message(self, message: Schema) -> None:
         role = message.get("role")
-        text = self._content(message.get("content"))
+        text = self._content(message.get("content")) or self._content(message.get("refusal"))
+        if message.get("audio"):
+            self.tally.unbounded("audio of an earlier answer is billed by its length")
         if self.section and role in ("system", "developer"):
             heading = _INSTRUCTIONS if self.model.layout == "harmony" else ""
             text = f"{heading}{text}\n\n{self.section}"
@@ -130,9 +134,9 @@ class Conversation:
             self.tally.exact(_ASSISTANT_CHANNEL)
 
     def _add_role(self, role: str, name: Any) -> None:
-        """Role and name: 1 + name (26 recordings); the launch snapshot drops the role instead; gpt-4o drops a name that repeats it.
+        """Role and name: 1 + name (26 recordings). The launch snapshot drops the role, gpt-4o a name that repeats it.
 
-        A result of a 2023 function carries its name in place of its role (hmarr/openai-chat-tokens, 4 API-validated cases).
+        A result of a 2023 function has its name in place of its role (hmarr/openai-chat-tokens, 4 API-validated cases).
         """
         named = isinstance(name, str) and bool(name)
         if role == "function" and named:
@@ -169,20 +173,28 @@ class Conversation:
         kind = part.get("type")
         if kind in ("image_url", "input_image"):
             self._add_image(part)
-        elif kind in ("input_audio", "audio"):
-            self.tally.unbounded("audio is billed by its length")
+        elif kind == "input_audio" and isinstance(part.get("input_audio"), dict):
+            self._add_audio(part["input_audio"].get("data"))
         elif kind in ("file", "input_file"):
             self.tally.unbounded("a file is billed by text and pictures that are extracted from it")
         else:
             self.tally.unbounded("a part of a message of a kind that is not known")
         return ""
 
+    def _add_audio(self, data: Any) -> None:
+        """10 tokens a second (3 recordings of transcription agree); speech takes 4 kbit/s at the least."""
+        if not isinstance(data, str):
+            self.tally.unbounded("audio is billed by its length")
+            return
+        self.tally.doubt(
+            0, len(data) * 3 // 4 * 10 // _AUDIO_BYTES_PER_SECOND_MIN + 20, "audio is billed by its length"
+        )
+
     def _add_image(self, part: Schema) -> None:
         self.images += 1
         if self.images > self.limits.images:
-            raise Unverifiable(f"more than {self.limits.images} images")
+            raise UnverifiableError(f"more than {self.limits.images} images")
         image = part.get("image_url")
         inner = image if isinstance(image, dict) else {"url": image, "detail": part.get("detail")}
         url, detail = inner.get("url"), inner.get("detail")
-        priced = image_tokens(self.model.images, url if isinstance(url, str) else "", detail if isinstance(detail, str) else None)
-        self.tally.add(priced)
+        self.tally.add(image_tokens(self.model.images, url if isinstance(url, str) else "", detail))

@@ -1,6 +1,6 @@
 """One door to every counter: an exchange with the API → what its two sides should have been billed.
 
-Nothing here raises for what a customer or an upstream may have sent; what cannot be counted is `Uncounted`, with the reason.
+Nothing here raises for what a customer or an upstream may have sent; what cannot be counted is `Uncounted`.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from pricing.tokens.answers import count_answer
-from pricing.tokens.bounds import Count, Tally, Unverifiable
+from pricing.tokens.bounds import Count, Tally, UnverifiableError
 from pricing.tokens.chat import count_chat
 from pricing.tokens.limits import DEFAULT, Limits, check
 from pricing.tokens.models import Model, model
@@ -57,10 +57,10 @@ def count(
     reasoning: int | None = None,
     limits: Limits = DEFAULT,
 ) -> Counted:
-    """Count an exchange. `path` is the endpoint in any deployment's spelling, `model_name` the model served (or asked for).
+    """Count an exchange. `path`: the endpoint in any deployment's spelling. `model_name`: the one served, or asked for.
 
-    `request` and `response` are decoded JSON; a stream is assembled first (`streams.assemble`). `reasoning`: reasoning tokens
-    as reported, None when they are not. Never raises for any JSON.
+    `request` and `response` are decoded JSON; a stream is assembled first (`streams.assemble`). `reasoning`: reasoning
+    tokens as reported, None when they are not. Never raises for any JSON.
     """
     found = model(model_name)
     if found is None:
@@ -93,12 +93,12 @@ def _guarded(side: Callable[[], Count], body: Schema | None, limits: Limits) -> 
         if body is not None:
             check(body, limits)
         return side()
-    except Unverifiable as why:
+    except UnverifiableError as why:
         return Uncounted(str(why))
 
 
 class _Exchange(msgspec.Struct, frozen=True):
-    """One exchange; `input` and `output` raise `Unverifiable` with the reason."""
+    """One exchange; `input` and `output` raise `UnverifiableError` with the reason."""
 
     endpoint: Endpoint
     model: Model
@@ -115,7 +115,7 @@ class _Exchange(msgspec.Struct, frozen=True):
 
     def input(self) -> Count:
         if not self.request and self.endpoint != "transcription":
-            raise Unverifiable("the request was not given")
+            raise UnverifiableError("the request was not given")
         if self.endpoint == "chat":
             return count_chat(self.model, self.request, self.limits)
         if self.endpoint == "responses":
@@ -128,20 +128,20 @@ class _Exchange(msgspec.Struct, frozen=True):
             return self._seconds()
         if self.endpoint == "images":
             return self._picture_prompt()
-        raise Unverifiable("this endpoint is not counted")
+        raise UnverifiableError("this endpoint is not counted")
 
     def output(self) -> Count:
-        if self.endpoint in ("embeddings", "speech", "transcription") and self.unit != "tokens" or self.endpoint == "embeddings":
+        if self.endpoint == "embeddings" or self.unit in ("characters", "seconds"):
             return _NOTHING
         if not self.response:
-            raise Unverifiable("the response was not given")
+            raise UnverifiableError("the response was not given")
         if self.endpoint in ("chat", "responses", "completions"):
             return count_answer(self.model, self.request, self.response, self.reasoning)
         if self.endpoint == "transcription":
             return self._transcript()
         if self.endpoint == "images":
             return self._pictures()
-        raise Unverifiable("this endpoint is not counted")
+        raise UnverifiableError("this endpoint is not counted")
 
     # ── text ──
     def _texts(self, key: str) -> Count:
@@ -156,7 +156,7 @@ class _Exchange(msgspec.Struct, frozen=True):
             elif isinstance(one, list) or _is_id(one):
                 tally.exact(len(one) if isinstance(one, list) else 1)
             else:
-                raise Unverifiable(f"the request has no {key} that can be read")
+                raise UnverifiableError(f"the request has no {key} that can be read")
         if self.request.get("suffix"):
             tally.unbounded("a suffix is billed too")
         return tally.count()
@@ -164,7 +164,7 @@ class _Exchange(msgspec.Struct, frozen=True):
     def _transcript(self) -> Count:
         text = self.response.get("text")
         if not isinstance(text, str):
-            raise Unverifiable("the transcript was not given")
+            raise UnverifiableError("the transcript was not given")
         tally = Tally(self.model.encoding)
         tally.text(text)
         tally.doubt(0, 12, "what surrounds a transcript varies by a few tokens")
@@ -175,7 +175,7 @@ class _Exchange(msgspec.Struct, frozen=True):
         """Characters: code points, or UTF-16 units where they differ; which of the two is billed is not settled."""
         text = self.request.get("input")
         if not isinstance(text, str):
-            raise Unverifiable("the request has no input that can be read")
+            raise UnverifiableError("the request has no input that can be read")
         if self.unit == "tokens":
             tally = Tally(self.model.encoding)
             tally.text(text, str(self.request.get("instructions") or ""))
@@ -192,8 +192,8 @@ class _Exchange(msgspec.Struct, frozen=True):
         except (ValueError, OverflowError):
             seconds = -1.0
         if self.unit == "tokens" or not 0 <= seconds < 1e9:
-            raise Unverifiable("the length of the audio was not given")
-        return Count(low=round(seconds), high=ceil(seconds), likely=ceil(seconds), reason="seconds may be rounded or rounded up")
+            raise UnverifiableError("the length of the audio was not given")
+        return Count(round(seconds), ceil(seconds), ceil(seconds), "seconds may be rounded or rounded up")
 
     def _picture_prompt(self) -> Count:
         if self.unit == "images":
@@ -213,7 +213,7 @@ class _Exchange(msgspec.Struct, frozen=True):
         quality = self.request.get("quality")
         each = _PICTURE.get(quality) if isinstance(quality, str) and self.request.get("size") == "1024x1024" else None
         if each is None:
-            raise Unverifiable("the tokens of a picture of this size and quality are not known")
+            raise UnverifiableError("the tokens of a picture of this size and quality are not known")
         low = each * made * 7 // 10  # gpt-image-2 makes the same picture of fewer tokens (196 for 272)
         return Count(low, each * made, each * made, "the tokens of a picture depend on the model")
 

@@ -1,7 +1,7 @@
 """The four byte-pair encodings, loaded offline from checked package data.
 
-tiktoken itself would download these files; here they ship with the package, compressed with xz, and the SHA-256 of each,
-taken after decompression, must equal the line in `ranks/SHA256SUMS` (the hashes tiktoken 0.14 expects). Nothing in this
+tiktoken itself would download these files; here they ship with the package, compressed with xz, and the SHA-256 of each
+after decompression must equal the line in `ranks/SHA256SUMS` (the hashes that tiktoken 0.14 expects). Nothing in this
 package can reach the network. No special token is ever recognised: `<|endoftext|>` typed by a user is ordinary text.
 """
 
@@ -18,17 +18,19 @@ import tiktoken
 EncodingName = Literal["cl100k_base", "o200k_base", "p50k_base", "r50k_base"]
 NAMES: Final[tuple[EncodingName, ...]] = ("o200k_base", "cl100k_base", "p50k_base", "r50k_base")
 
-# The split patterns of tiktoken's own definitions (tiktoken_ext/openai_public.py, MIT). They are restated because importing
-# that module would bring its download code along.
+# The split patterns of tiktoken's own definitions (tiktoken_ext/openai_public.py, MIT). They are restated because that
+# module would bring its download code along.
 _R50K: Final = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
 _CL100K: Final = (
     r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"""
     r"""|\s++$|\s*[\r\n]|\s+(?!\S)|\s"""
 )
+_LEAD: Final = r"[^\r\n\p{L}\p{N}]?"
+_CONTRACTION: Final = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
 _O200K: Final = "|".join(
     [
-        r"""[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?""",
-        r"""[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?""",
+        _LEAD + r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+" + _CONTRACTION,
+        _LEAD + r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*" + _CONTRACTION,
         r"""\p{N}{1,3}""",
         r""" ?[^\s\p{L}\p{N}]+[\r\n/]*""",
         r"""\s*[\r\n]+""",
@@ -45,14 +47,14 @@ _PATTERNS: Final[dict[EncodingName, str]] = {
 _lock = threading.Lock()
 
 
-class RanksCorrupt(RuntimeError):
-    """A shipped rank file is missing or is not the published one: the installation is broken, nothing can be counted."""
+class RanksCorruptError(RuntimeError):
+    """A shipped rank file is missing or is not the published one: the installation is broken."""
 
 
 def get(name: EncodingName) -> tiktoken.Encoding:
     """The encoding, loaded on first use (60-330 ms, once a process) and shared by all threads.
 
-    Raises `RanksCorrupt` if the file does not have the published SHA-256.
+    Raises `RanksCorruptError` if the file does not have the published SHA-256.
     """
     with _lock:
         return _load(name)
@@ -76,8 +78,8 @@ def _ranks(name: EncodingName) -> dict[bytes, int]:
         data = lzma.decompress((folder / f"{name}.tiktoken.xz").read_bytes())
         sums = (folder / "SHA256SUMS").read_text("ascii")
     except (OSError, lzma.LZMAError) as fault:
-        raise RanksCorrupt(f"the rank file of {name} cannot be read") from fault
+        raise RanksCorruptError(f"the rank file of {name} cannot be read") from fault
     published = {file: digest for digest, file in (line.split() for line in sums.splitlines())}
     if hashlib.sha256(data).hexdigest() != published.get(f"{name}.tiktoken"):
-        raise RanksCorrupt(f"the rank file of {name} is not the published one: its SHA-256 differs")
+        raise RanksCorruptError(f"the rank file of {name} is not the published one: its SHA-256 differs")
     return {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in data.splitlines() if line)}

@@ -1,8 +1,8 @@
 """Calls of tools and their results, as they stand in the history of a conversation.
 
-One call and its result are two messages; several calls of one turn are one call of `multi_tool_use.parallel` whose arguments
-list them, and their results are one message that lists the outputs. Found from the recordings: single calls 152 of 153,
-parallel calls 77 of 77 on gpt-4o, 21 of 21 on gpt-5 (one single call is a fixture edited by hand).
+One call and its result are two messages; several calls of one turn are one call of `multi_tool_use.parallel` whose
+arguments list them, and their results are one message that lists the outputs. Of the recordings, single calls agree in
+152 of 153 (the other was edited by hand), parallel calls in 77 of 77 on gpt-4o and in 21 of 21 on gpt-5.
 """
 
 import json
@@ -18,12 +18,12 @@ _CALL: Final = 9  # frame, role and " to=functions." around name and arguments
 _EARLY_CALL: Final = 7  # the same for the snapshots of 2023
 _RESULT: Final = 3  # frame around "functions.NAME" and the output
 _PARALLEL: Final = 20  # both frames, roles and "multi_tool_use.parallel" of a turn of several calls
-_RESPONSES_PARALLEL: Final = -10  # the Responses API shows such a turn in fewer tokens: -10 or -11 in 17 of 17, all one schema
+_RESPONSES_PARALLEL: Final = -10  # the Responses API needs fewer tokens for it: -10 or -11 in 17 of 17, all one schema
 _HARMONY: Final = 6  # channel and content type of a turn that calls; gpt-5, 57 of 57
 
 
 class Calls(msgspec.Struct, frozen=True):
-    """One assistant turn that calls tools, with the messages that answer it (results in any order, possibly missing)."""
+    """One assistant turn that calls tools, with the messages that answer it (possibly fewer than the calls)."""
 
     content: Any
     calls: list[tuple[str, str]]  # name, arguments
@@ -92,7 +92,7 @@ def _add_single(tally: Tally, call: tuple[str, str], outputs: list[str]) -> None
 
 
 def _add_early(tally: Tally, call: tuple[str, str], outputs: list[str]) -> None:
-    """gpt-4-0613: arguments as they are, the result under its bare name (2 recordings, 5 cases of hmarr/openai-chat-tokens)."""
+    """gpt-4-0613: arguments as they are, results under the bare name (2 recordings, 5 cases of hmarr's)."""
     name, arguments = call
     tally.text(name, arguments)
     tally.exact(_EARLY_CALL)
@@ -103,9 +103,8 @@ def _add_early(tally: Tally, call: tuple[str, str], outputs: list[str]) -> None:
 
 
 def _add_parallel(tally: Tally, calls: list[tuple[str, str]], outputs: list[str]) -> None:
-    """Results that are JSON are re-serialised with blanks; their non-ASCII was escaped until early 2026 and is not since."""
-    uses = [{"recipient_name": f"functions.{name}", "parameters": parsed(arguments)} for name, arguments in calls]
-    tally.text(compact({"tool_uses": uses}))
+    """Results that are JSON are re-serialised with blanks; non-ASCII was escaped until early 2026 and is not since."""
+    tally.text(parallel_call(calls))
     tally.exact(_PARALLEL)
     values = [parsed(output) for output in outputs]
     plain = tally.text(json.dumps(values, ensure_ascii=False))
@@ -114,6 +113,12 @@ def _add_parallel(tally: Tally, calls: list[tuple[str, str]], outputs: list[str]
     if not all(output.isascii() for output in outputs):
         escaped = Tally(tally.encoding)
         tally.doubt(0, max(0, escaped.text(json.dumps(values)) - plain), "results of parallel calls may be escaped")
+
+
+def parallel_call(calls: list[tuple[str, str]]) -> str:
+    """The arguments of `multi_tool_use.parallel` that stand for several calls."""
+    uses = [{"recipient_name": f"functions.{name}", "parameters": parsed(arguments)} for name, arguments in calls]
+    return compact({"tool_uses": uses})
 
 
 def parsed(text: str) -> Any:

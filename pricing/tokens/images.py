@@ -8,7 +8,7 @@ import binascii
 import re
 import struct
 from math import ceil, floor, sqrt
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -29,15 +29,16 @@ Size = tuple[int, int]  # width, height in pixels
 
 
 class Tiles(msgspec.Struct, frozen=True, tag=True):
-    """`base` + `tile` for every 512-pixel square. 85/170: 22 recordings; 2833/5667: 13; 70/140: 1; 75/150: documented only."""
+    """`base` + `tile` for each 512-pixel square: 12 recordings of 85/170, 12 of 2833/5667, 1 of 70/140, 0 of 75/150."""
 
     base: int
     tile: int
 
 
 class Patches(msgspec.Struct, frozen=True, tag=True):
-    """1 + `factor` for every 32-pixel square, rounded up. 13 of 14 recordings: gpt-4.1-mini, gpt-4.1-nano, o4-mini, gpt-5-mini,
-    gpt-5-nano; one of gpt-5-mini (2025-11) was billed with factor 1. No recording reaches the documented cap of 1,536 squares.
+    """1 + `factor` for each 32-pixel square, rounded up: 12 of 13 recordings (gpt-4.1-mini, o4-mini, gpt-5-mini).
+
+    One of gpt-5-mini (2025-11) was billed with factor 1. No recording reaches the documented cap of 1,536 squares.
     """
 
     factor: float
@@ -51,8 +52,8 @@ ImageRule = Tiles | Patches | Unknown
 GPT4O_TILES: Final = Tiles(85, 170)
 
 
-def image_tokens(rule: ImageRule, url: str, detail: str | None) -> Count:
-    """Tokens of one input image. A remote or unreadable image is bounded by the smallest and the largest price there is."""
+def image_tokens(rule: ImageRule, url: str, detail: Any) -> Count:
+    """Tokens of one input image. A remote or unreadable one is bounded by the smallest and the largest price."""
     size = data_url_size(url)
     if isinstance(rule, Tiles):
         return _tiled(rule, size, detail)
@@ -62,7 +63,7 @@ def image_tokens(rule: ImageRule, url: str, detail: str | None) -> Count:
     return Count(low=1, high=high, likely=85, reason="the price of an image is not known for this model")
 
 
-def _tiled(rule: Tiles, size: Size | None, detail: str | None) -> Count:
+def _tiled(rule: Tiles, size: Size | None, detail: Any) -> Count:
     if detail == "low":
         return Count(low=rule.base, high=rule.base, likely=rule.base)
     if size is None:
@@ -72,7 +73,7 @@ def _tiled(rule: Tiles, size: Size | None, detail: str | None) -> Count:
     return Count(low=tokens, high=tokens, likely=tokens)
 
 
-def _patched(rule: Patches, size: Size | None, detail: str | None) -> Count:
+def _patched(rule: Patches, size: Size | None, detail: Any) -> Count:
     if size is None:
         high = ceil(_PATCHES_MAX * rule.factor) + 1
         return Count(low=1, high=high, likely=high // 2, reason="an image of unknown size")
@@ -105,7 +106,7 @@ def patches(size: Size) -> int:
     return min(_PATCHES_MAX, ceil(width * shrink / _PATCH_SIDE) * ceil(height * shrink / _PATCH_SIDE))
 
 
-# ── sizes ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── sizes ──
 _DATA_URL: Final = re.compile(r"data:image/[\w.+-]+(?:;[\w=.+-]+)*;base64,", re.IGNORECASE)
 
 
@@ -118,7 +119,7 @@ def data_url_size(url: str) -> Size | None:
     size = _fixed_header_size(head)
     if size is None and head.startswith(b"\xff\xd8"):
         size = _jpeg_size(_decode(url, match.end(), _JPEG_BYTES))
-    return size if size and 0 < min(size) and max(size) <= _SIDE_MAX else None
+    return size if size and min(size) > 0 and max(size) <= _SIDE_MAX else None
 
 
 def _decode(url: str, start: int, length: int) -> bytes:

@@ -1,14 +1,15 @@
 """What is refused before anything is counted, so that one request costs bounded time and memory.
 
-At the default limits the worst text (four million spaces) takes about six seconds of one core, ordinary text of that size a third
-of a second. A caller that cannot afford that lowers `text_bytes`; what is over a limit is `unverifiable`, never an error.
+At the default limits the worst text (four million spaces) takes about six seconds of one core, ordinary text of that
+size a third of a second. A caller that cannot afford that lowers `text_bytes`. What is over a limit is `unverifiable`,
+never an error.
 """
 
 from typing import Any
 
 import msgspec
 
-from pricing.tokens.bounds import Unverifiable
+from pricing.tokens.bounds import UnverifiableError
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -25,7 +26,7 @@ DEFAULT = Limits()
 
 
 def check(value: Any, limits: Limits = DEFAULT) -> None:
-    """Walk a decoded JSON value without recursion. Raises `Unverifiable` with the limit that it breaks."""
+    """Walk a decoded JSON value without recursion. Raises `UnverifiableError` with the limit that it breaks."""
     size = items = 0
     level: list[Any] = [value]
     for _ in range(limits.nesting + 1):
@@ -35,19 +36,19 @@ def check(value: Any, limits: Limits = DEFAULT) -> None:
             if isinstance(node, str):
                 size += 0 if node.startswith("data:") else _bytes(node)
             elif isinstance(node, dict):
-                size += sum(_bytes(key) for key in node if isinstance(key, str))
+                size += sum(map(len, node))
                 below.extend(node.values())
             elif isinstance(node, list):
                 # a long list of numbers is an embeddings input of token ids: counted by its length, not walked
                 below.extend(item for item in node if not isinstance(item, int | float))
         if items > limits.items:
-            raise Unverifiable(f"more than {limits.items} values")
+            raise UnverifiableError(f"more than {limits.items} values")
         if size > limits.text_bytes:
-            raise Unverifiable(f"more than {limits.text_bytes} bytes of text")
+            raise UnverifiableError(f"more than {limits.text_bytes} bytes of text")
         if not below:
             return
         level = below
-    raise Unverifiable(f"nested deeper than {limits.nesting} levels")
+    raise UnverifiableError(f"nested deeper than {limits.nesting} levels")
 
 
 def _bytes(text: str) -> int:

@@ -1,8 +1,8 @@
-"""Model name → what its counting rules are. Our own map: tiktoken's raises KeyError on gpt-6, gpt-audio and gpt-realtime.
+"""Model name → its counting rules. Our own map: tiktoken's raises KeyError on gpt-6, gpt-audio and gpt-realtime.
 
-A name may be spelt by OpenAI, Azure (`gpt-35-turbo`), a router (`openai/gpt-4o`), or carry a fine-tune or a snapshot; it is
-reduced to OpenAI's own name first, then matched by family, so that tomorrow's snapshots are known today. A name of no family
-gives None: unverifiable, never a guess.
+A name may be spelt by OpenAI, Azure (`gpt-35-turbo`) or a router (`openai/gpt-4o`), and carry a fine-tune or a snapshot.
+It is reduced to OpenAI's own name, then matched by family, so that tomorrow's snapshots are known today. A name of no
+family gives None: unverifiable, never a guess.
 """
 
 import re
@@ -32,7 +32,7 @@ class Model(msgspec.Struct, frozen=True):
     layout: Layout = "namespace"
     reasons: bool = False  # bills hidden reasoning tokens as output
     images: ImageRule = Unknown()
-    hidden: bool = False  # adds an unknown number of tokens to every prompt (o1-preview: +24 to +51 in 30 of 30)
+    hidden: bool = False  # adds tokens to every prompt that cannot be known (o1-preview: 24 to 51 in 30 of 30)
     preamble: int = 0  # tokens that the Responses API may put in front of the input, at most
     by_token: bool = True  # False where the endpoint bills characters, seconds or images instead
     seen: bool = True  # recordings of this family were counted
@@ -46,8 +46,8 @@ def _chat(family: str, encoding: str = _O200K, layout: Layout = "namespace", **r
     return msgspec.structs.replace(Model(family, encoding, "chat", layout), **rules)
 
 
-def _reasoning(family: str, layout: Layout, images: ImageRule = Unknown(), **rules: object) -> Model:  # noqa: B008  frozen
-    return _chat(family, _O200K, layout, reasons=True, images=images, **rules)
+def _reasoning(family: str, layout: Layout, images: ImageRule | None = None, **rules: object) -> Model:
+    return _chat(family, _O200K, layout, reasons=True, images=images or Unknown(), **rules)
 
 
 # The first pattern that matches the start of the reduced name wins, so the special comes before the general.
@@ -74,6 +74,7 @@ _FAMILIES: Final[list[tuple[str, Model]]] = [
     (r"gpt-4\.1-nano", _chat("gpt-4.1-nano", images=Patches(2.46))),
     (r"gpt-4\.1|gpt-4\.5", _chat("gpt-4.1", images=GPT4O_TILES)),
     (r"gpt-4o(-mini)?-(audio|realtime)|gpt-audio|gpt-realtime", _chat("gpt-audio")),
+    (r".*-(search|deep-research)", _chat("search", hidden=True)),
     (r"gpt-4o-mini", _chat("gpt-4o-mini", images=Tiles(2833, 5667), preamble=18)),
     (r"gpt-4o|chatgpt-4o", _chat("gpt-4o", images=GPT4O_TILES, preamble=18)),
     (r"gpt-4-(turbo|vision|\d{4}-vision|0125|1106)", _chat("gpt-4-turbo", _CL100K, images=GPT4O_TILES)),
@@ -92,7 +93,7 @@ _FAMILIES: Final[list[tuple[str, Model]]] = [
     (r"gpt-5(\.\d)?-chat", _reasoning("gpt-5-chat", "harmony")),
     (r"gpt-5\.[6-9]", _reasoning("gpt-5.6", "harmony", preamble=1600)),
     (r"gpt-5", _reasoning("gpt-5.x", "harmony")),
-    (r"gpt-oss", _reasoning("gpt-oss", "harmony", seen=False)),
+    (r"gpt-oss", _reasoning("gpt-oss", "harmony", hidden=True)),
     (r"gpt-([6-9]|\d\d)", _reasoning("gpt-6", "harmony", preamble=1600, seen=False)),
 ]
 _PATTERNS: Final = [(re.compile(pattern), model) for pattern, model in _FAMILIES]
@@ -110,7 +111,7 @@ def model(name: str) -> Model | None:
 
 
 def reduce_name(name: str) -> str:
-    """OpenAI's own spelling: without provider, fine-tune and router suffix (`azure/gpt-35-turbo` → `gpt-3.5-turbo`)."""
+    """OpenAI's own spelling, without provider and fine-tune (`azure/gpt-35-turbo` → `gpt-3.5-turbo`)."""
     reduced = name.strip().lower().rsplit("/", 1)[-1]
     reduced = _PROVIDERS.sub("", reduced)
     if reduced.startswith("ft:"):

@@ -1,9 +1,9 @@
 """Input tokens of the Responses API: its request is put into the shape of a chat completion and counted as one."""
 
-from typing import Any, Final
+from typing import Final
 
 from pricing.tokens import tools
-from pricing.tokens.bounds import Count, Tally, Unverifiable
+from pricing.tokens.bounds import Count, Tally, UnverifiableError
 from pricing.tokens.chat import Conversation
 from pricing.tokens.limits import DEFAULT, Limits
 from pricing.tokens.models import Model
@@ -13,10 +13,10 @@ _STORED: Final = ("previous_response_id", "conversation", "prompt")
 
 
 def count_responses(model: Model, request: Schema, limits: Limits = DEFAULT) -> Count:
-    """Tokens of the input. Raises `Unverifiable` when the request holds no input that can be read."""
+    """Tokens of the input. Raises `UnverifiableError` when the request holds no input that can be read."""
     messages, reasoning, foreign = as_messages(request)
     if len(messages) > limits.messages:
-        raise Unverifiable(f"more than {limits.messages} input items")
+        raise UnverifiableError(f"more than {limits.messages} input items")
     conversation = Conversation(model, {**request, "messages": messages}, limits, responses=True)
     tally = conversation.tally
     if any(request.get(key) for key in _STORED):
@@ -36,7 +36,7 @@ def count_responses(model: Model, request: Schema, limits: Limits = DEFAULT) -> 
 
 
 def _add_reasoning(tally: Tally, items: list[Schema]) -> None:
-    """Reasoning since the last user message is shown to the model again; before it, it is dropped (28 of 28 recordings).
+    """Reasoning since the last user message is shown to the model again; before it, it is dropped (28 of 28).
 
     Its tokens are unknown; a token is at least one byte, so the encrypted form bounds them.
     """
@@ -52,14 +52,14 @@ def as_messages(request: Schema) -> tuple[list[Schema], list[Schema], int]:
     """(chat messages, reasoning items since the last user message, number of items that have no chat equivalent)."""
     messages: list[Schema] = []
     instructions = request.get("instructions")
+    foreign = int(bool(instructions) and not isinstance(instructions, str))
     if isinstance(instructions, str) and instructions:
         messages.append({"role": "system", "content": instructions})
     given = request.get("input")
     items = [{"role": "user", "content": given}] if isinstance(given, str) else given
-    if not isinstance(items, list) or not items and not messages:
-        raise Unverifiable("the request has no input")
+    if not isinstance(items, list) or (not items and not messages):
+        raise UnverifiableError("the request has no input")
     reasoning: list[Schema] = []
-    foreign = 0
     for item in items:
         kind = item.get("type", "message") if isinstance(item, dict) else None
         if kind == "message":

@@ -1,7 +1,7 @@
 """Streams put together: deltas → the response that the same request would have had without `stream`.
 
-A stream that was cut gives what was delivered; its choices have no finish reason, which `answers` takes into account. Time and
-memory are linear in the size of the chunks, whatever their order.
+A stream that was cut gives what was delivered; its choices have no finish reason, which `answers` takes into account.
+Time and memory are linear in the size of the chunks, whatever their order.
 """
 
 import json
@@ -11,6 +11,7 @@ from typing import Any, Final
 from pricing.tokens.typescript import Schema
 
 CHOICES_MAX: Final = 1_000  # choices, calls or output items; a higher index is ignored
+_KEPT: Final = ("id", "model", "usage", "service_tier")
 _DONE: Final = ("response.completed", "response.incomplete", "response.failed")
 
 
@@ -29,7 +30,7 @@ def assemble(chunks: Iterable[Any]) -> Schema:
         if isinstance(kind, str) and kind.startswith("response."):
             _responses_event(kind, chunk, whole, items)
             continue
-        whole.update({key: chunk[key] for key in ("id", "model", "usage", "service_tier") if chunk.get(key) is not None})
+        whole.update({key: chunk[key] for key in _KEPT if chunk.get(key) is not None})
         for choice in _dicts(chunk.get("choices")):
             _at(choices, choice.get("index", 0)).add_choice(choice)
     if choices:
@@ -108,7 +109,7 @@ class _Text:
 def _responses_event(kind: str, event: Schema, whole: Schema, items: dict[int, _Text]) -> None:
     response = event.get("response")
     if isinstance(response, dict):
-        keep = ("id", "model", "usage", "status", "service_tier", *(("output",) if kind in _DONE else ()))
+        keep = (*_KEPT, "status", "output") if kind in _DONE else (*_KEPT, "status")
         whole.update({key: response[key] for key in keep if response.get(key)})
     item = event.get("item")
     at = _at(items, event.get("output_index")) if "output_index" in event else _Text()

@@ -1,9 +1,10 @@
-"""Tokens of one text, and its pieces for a calculator. Any string is accepted; time and memory grow linearly with its length.
+"""Tokens of one text, and its pieces for a calculator. Any string is accepted; time and memory are linear in its size.
 
-Long texts are encoded in parts of `PART` characters. That keeps a run of 999,999 white-space characters, on which tiktoken
-panics with a BaseException (bisected on tiktoken 0.14), out of any single call, and bounds the memory of a call. A cut is made
-where it cannot change the count: before a single space between two ASCII letters, where all four split patterns start a
-new word. Where there is no such place (one word of a megabyte), the cut is made anyway and `CUT_DOUBT` is declared.
+Long texts are encoded in parts of `PART` characters. That keeps a run of 999,999 white-space characters, on which
+tiktoken panics with a BaseException (bisected on tiktoken 0.14), out of any call, and bounds the memory of a call.
+A cut is made where it cannot change the count: before a single space between two ASCII letters, where all four split
+patterns start a new word. Where there is no such place (one word of a megabyte), the cut is made anyway and `CUT_DOUBT`
+is declared.
 """
 
 import re
@@ -70,7 +71,4 @@ def _parts(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _last_cut(text: str, start: int, end: int) -> int | None:
-    last = None
-    for last in _HARMLESS_CUT.finditer(text, start, end):
-        pass
-    return last.start() if last else None
+    return max((match.start() for match in _HARMLESS_CUT.finditer(text, start, end)), default=None)

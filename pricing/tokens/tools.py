@@ -1,7 +1,7 @@
 """What tool definitions, a tool choice and a response format add to a prompt.
 
-Both generations show the functions as a `# Tools` section of TypeScript. Joined to the conversation they are one token shorter
-than openai/harmony's text: 152 of 152 recorded schemas of the later generation, 97 of 97 of the earlier, so one is subtracted.
+Both generations show the functions as a `# Tools` section of TypeScript. Joined to the conversation it is one token
+shorter than openai/harmony's text (148 recorded sets of tools), so one is subtracted.
 """
 
 from typing import Any, Final
@@ -10,13 +10,15 @@ from pricing.tokens.bounds import Tally
 from pricing.tokens.typescript import Renderer, Schema, comment_lines, comments, compact
 
 SECTION_JOIN: Final = -1
-# Keys that do not reach the model in a response format: 13 of 13 recorded schemas (`maxItems`: 1 schema, 11 recordings).
+# Keys that do not reach the model in a response format: 13 of 13 recorded schemas (`maxItems`: 1 schema).
 _FORMAT_DROPS: Final = frozenset({"additionalProperties", "required", "maxItems"})
-_FORMAT_UNSEEN: Final = frozenset({"anyOf", "oneOf", "allOf", "pattern", "format", "minimum", "maximum", "minItems", "default"})
+_FORMAT_UNSEEN: Final = frozenset(
+    {"anyOf", "oneOf", "allOf", "pattern", "format", "minimum", "maximum", "minItems", "default"}
+)
 
 
 def functions(request: Schema) -> list[Schema]:
-    """The function definitions of a request in any spelling: `functions`, `tools[].function`, or the Responses API's flat one."""
+    """The function definitions of a request: `functions`, `tools[].function`, or the flat `tools[]` of Responses."""
     found = [f for f in _list(request.get("functions")) if isinstance(f, dict)]
     for tool in _list(request.get("tools")):
         if isinstance(tool, dict) and tool.get("type", "function") == "function":
@@ -31,7 +33,7 @@ def built_in(request: Schema) -> bool:
 
 
 def section(found: list[Schema], *, early: bool) -> tuple[str, int]:
-    """(the `# Tools` text, doubt in tokens). Raises `Unverifiable` when a schema expands too far."""
+    """(the `# Tools` text, doubt in tokens). Raises `UnverifiableError` when a schema expands too far."""
     parts = ["# Tools\n\n## functions\n\nnamespace functions {"]
     doubt = 0
     for function in found:
@@ -90,9 +92,9 @@ def add_choice(tally: Tally, request: Schema, layout: str) -> None:
         tally.exact(2)
 
 
-# ── response formats ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── response formats ──
 def json_schema(request: Schema) -> Schema | None:
-    """The named schema of `response_format` (chat) or `text.format` (Responses), or None. `json_object` adds nothing."""
+    """The schema of `response_format` (chat) or `text.format` (Responses), if any. `json_object` adds nothing."""
     text = request.get("text")
     wanted = request.get("response_format") or (text.get("format") if isinstance(text, dict) else None)
     if not isinstance(wanted, dict) or wanted.get("type") != "json_schema":
@@ -111,7 +113,7 @@ def format_section(wanted: Schema) -> tuple[str, int]:
 
 
 def _without_drops(schema: Any, *, names: bool = False) -> tuple[Any, int]:
-    """The schema without the keys the model is not shown, and how many keys no recording has. `names`: keys are user names."""
+    """The schema without the keys the model is not shown; how many keys no recording has. `names`: keys are names."""
     if isinstance(schema, list):
         pairs = [_without_drops(item) for item in schema]
         return [kept for kept, _ in pairs], sum(unseen for _, unseen in pairs)

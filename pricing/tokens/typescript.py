@@ -1,21 +1,21 @@
-"""Tool schemas as the TypeScript the models are shown. Two dialects; openai/harmony (`src/encoding.rs`, Apache-2.0) is a public
-relative of the later one. Where this text departs from harmony, the recordings decided.
+"""Tool schemas as the TypeScript the models are shown, in two dialects. openai/harmony (`src/encoding.rs`, Apache-2.0)
+is a public relative of the later one; where this text departs from it, the recordings decided.
 
-Every recorded schema of the later dialect is reproduced to the token except for unions with a `format`; what no recording shows
-(`Renderer.doubt`) is added up in tokens and widens the count.
+144 of 148 recorded sets of tools are reproduced to the token. What no recording shows is added up in `Renderer.doubt`,
+in tokens, and widens the count.
 """
 
 import json
 from typing import Any, Final
 
-from pricing.tokens.bounds import Unverifiable
+from pricing.tokens.bounds import UnverifiableError
 
 Schema = dict[str, Any]
 
 DEPTH_MAX: Final = 40
 NODES_MAX: Final = 20_000  # a `$ref` that names itself, or fans out, ends here …
 CHARACTERS_MAX: Final = 2_000_000  # … and so does one that repeats a long description
-# Keywords that other renderers of this family print as a comment (`// minimum: 1`); no recording tells what OpenAI does.
+# Keywords that renderers of this kind print as a comment (`// minimum: 1`); no recording tells what OpenAI does.
 _SILENT: Final = ("format", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems")
 _KEYWORD_DOUBT: Final = 6  # tokens of such a comment
 _UNION_DOUBT: Final = 2  # tokens a variant: the unions of one recorded schema cost 16 more than `a | b`
@@ -23,11 +23,11 @@ _NESTED_DOUBT: Final = 8  # tokens a property of commented objects in an array: 
 
 
 def compact(value: Any) -> str:
-    """JSON as the API re-serialises it: no blanks, no escapes beyond JSON's own. Raises `Unverifiable` for what is not JSON."""
+    """JSON as the API re-serialises it: no blanks, no needless escapes. Raises `UnverifiableError` for what is not JSON."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except (ValueError, TypeError, RecursionError):
-        raise Unverifiable("a value that is not JSON") from None
+        raise UnverifiableError("a value that is not JSON") from None
 
 
 class Renderer:
@@ -92,7 +92,7 @@ class Renderer:
 
     # ── the snapshots of 2023: gpt-3.5-turbo-0613, gpt-4-0613 ──
     def early_object(self, schema: Schema, indent: int = 0) -> str:
-        """Properties, one a line; only the two outer levels keep their descriptions (hmarr/openai-chat-tokens, 36 cases)."""
+        """Properties, one a line; only the outer ones keep their descriptions (hmarr/openai-chat-tokens, 36 cases)."""
         required = _required(schema)
         lines: list[str] = []
         for name, value in _properties(schema):
@@ -107,7 +107,7 @@ class Renderer:
         return "\n".join(" " * indent + line for line in lines)
 
     def early_type(self, schema: Schema, indent: int) -> str | None:
-        """The type; None for an object without properties, which is not shown at all, alone or in a union (92 of 92)."""
+        """The type; None for an object without properties, which is not shown, alone or in a union (80 of 84)."""
         variants = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
         if isinstance(variants, list) and variants:
             kinds = [self.early_type(self._node(variant, indent // 2), indent) for variant in variants]
@@ -125,7 +125,7 @@ class Renderer:
 
     # ── both ──
     def _node(self, value: Any, depth: int) -> Schema:
-        """The schema with `$ref` followed; notes what no recording shows. Raises `Unverifiable` when it expands too far."""
+        """The schema, `$ref` followed; notes what no recording shows. Raises `UnverifiableError` if it expands too far."""
         node: Schema = value if isinstance(value, dict) else {}
         for _ in range(DEPTH_MAX):
             if not isinstance(node.get("$ref"), str):
@@ -135,7 +135,7 @@ class Renderer:
         self._nodes += 1
         self._characters += _length(list(node.values()))
         if depth > DEPTH_MAX or self._nodes > NODES_MAX or self._characters > CHARACTERS_MAX:
-            raise Unverifiable("a tool's schema is nested or expands too far")
+            raise UnverifiableError("a tool's schema is nested or expands too far")
         return node
 
     def _target(self, reference: str) -> Schema:

@@ -1,4 +1,4 @@
-"""Verdicts on reported usage, and what a policy bills. Rules: the count is an interval; a report is judged by where it falls.
+"""Verdicts on reported usage, and what a policy bills. A count is an interval; a report is judged by where it falls.
 
     exact           the report is our likeliest count, on every side that was counted
     within_bounds   it is inside the interval
@@ -7,9 +7,10 @@
     counted         there was no report: we counted
     unverifiable    no side could be counted; the reason says why
 
-Of several sides the gravest verdict stands, in the order over, under, within, exact. Policies: `reported` bills the report, capped at
-the upper bound; `counted` bills our count, or the nearest end of the interval where the count is not one number; `lower` bills
-the lower of the report and our likeliest count.
+Of two sides the gravest verdict stands, in the order over, under, counted, within, exact, unverifiable.
+
+Policies: `reported` bills the report, capped at the upper bound. `counted` bills our count: where that is an interval,
+the report if it lies inside, else the nearer end. `lower` bills the lower of the report and our likeliest count.
 """
 
 from typing import Any, Final, Literal
@@ -23,7 +24,14 @@ from pricing.tokens.typescript import Schema
 
 Verdict = Literal["exact", "within_bounds", "over_reported", "under_reported", "counted", "unverifiable"]
 Policy = Literal["reported", "counted", "lower"]
-_GRAVITY: Final[tuple[Verdict, ...]] = ("over_reported", "under_reported", "within_bounds", "exact", "counted", "unverifiable")
+_GRAVITY: Final[tuple[Verdict, ...]] = (
+    "over_reported",
+    "under_reported",
+    "counted",
+    "within_bounds",
+    "exact",
+    "unverifiable",
+)
 
 
 class Reported(msgspec.Struct, frozen=True):
@@ -114,7 +122,7 @@ def verify(
 def judge(reported: Reported, counted: Counted) -> Verification:
     """The verdict of a count on a report."""
     given = _side(reported.input, counted.input)
-    answer = _side(reported.output if reported.output is not None or reported.input is None else 0, counted.output)
+    answer = _side(reported.output, counted.output)
     verdict = min(given.verdict, answer.verdict, key=_GRAVITY.index)
     reasons = [f"{name}: {side.reason}" for name, side in (("input", given), ("output", answer)) if side.reason]
     contradiction = reported.inconsistency()
@@ -137,7 +145,7 @@ def _side(reported: int | None, counted: Count | Uncounted) -> Side:
 
 def _verdict(reported: int | None, counted: Count) -> Verdict:
     if reported is None:
-        return "counted"
+        return "counted" if counted.high != 0 else "exact"  # an endpoint without output reports none
     if reported < counted.low:
         return "under_reported"
     if counted.high is not None and reported > counted.high:
