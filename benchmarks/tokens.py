@@ -210,8 +210,8 @@ def seconds(work: Callable[[Row], Any], requests: list[Row], threads: int) -> fl
     return time.perf_counter() - started
 
 
-def ratio(model: str, threads: int, requests: list[Row], rounds: int = 5) -> tuple[float, float]:
-    """(seconds of raw tiktoken, seconds of counting): the best of alternating rounds, so that noise hits both alike."""
+def timed(model: str, threads: int, requests: list[Row], rounds: int = 25) -> tuple[float, float]:
+    """(seconds of raw tiktoken, seconds of counting): the round of the median ratio; rounds alternate against noise."""
     family = counting.model(model)
     raw = encodings.get("cl100k_base" if family and family.encoding == "cl100k_base" else "o200k_base")
 
@@ -222,16 +222,16 @@ def ratio(model: str, threads: int, requests: list[Row], rounds: int = 5) -> tup
         return counting.count("/v1/chat/completions", model, request)
 
     times = [(seconds(plain, requests, threads), seconds(full, requests, threads)) for _ in range(rounds)]
-    return min(first for first, _ in times), min(second for _, second in times)
+    return sorted(times, key=lambda pair: pair[0] / pair[1])[rounds // 2]
 
 
 def print_speed() -> None:
     counting.preload()
-    requests = conversations() * 3
+    requests = conversations()
     size = sum(len(text.encode()) for request in requests for text in texts_of(request)) / 1e6
     for model in ("gpt-4o", "gpt-4"):
         for threads in (1, 2):
-            raw, full = ratio(model, threads, requests)
+            raw, full = timed(model, threads, requests)
             speeds = f"tiktoken {size / raw:5.1f} MB/s, counting {size / full:5.1f} MB/s"
             print(f"{model:7} {threads} thread(s): {speeds}, ratio {raw / full:.2f}")
 

@@ -45,7 +45,7 @@ class Choice(msgspec.Struct):
 def count_answer(model: Model, request: Schema, response: Schema, reasoning: int | None = None) -> Count:
     """Output tokens of a chat completion, completion or Responses answer, as the API would report them.
 
-    `reasoning` is what the usage reports as reasoning tokens. Raises `UnverifiableError` when the response holds no answer.
+    `reasoning` is what the usage reports as reasoning tokens. Raises `UnverifiableError` when there is no answer.
     """
     found = choices(response)
     tally = Tally(model.encoding)

@@ -26,7 +26,7 @@ _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "
 
 
 def count_chat(model: Model, request: Schema, limits: Limits = DEFAULT) -> Count:
-    """Tokens of the prompt. Raises `UnverifiableError` for a request that has no messages, or more than the limits allow."""
+    """Tokens of the prompt. Raises `UnverifiableError` when there are no messages, or more than the limits allow."""
     messages = request.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) for m in messages):
         raise UnverifiableError("the request has no messages")

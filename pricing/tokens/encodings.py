@@ -11,6 +11,7 @@ import lzma
 import threading
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Final, Literal
 
 import tiktoken
@@ -68,12 +69,12 @@ def preload(names: tuple[EncodingName, ...] = NAMES) -> None:
 
 @cache
 def _load(name: EncodingName) -> tiktoken.Encoding:
-    return tiktoken.Encoding(name, pat_str=_PATTERNS[name], mergeable_ranks=_ranks(name), special_tokens={})
+    ranks = read_ranks(resources.files(__package__) / "ranks", name)
+    return tiktoken.Encoding(name, pat_str=_PATTERNS[name], mergeable_ranks=ranks, special_tokens={})
 
 
-def _ranks(name: EncodingName) -> dict[bytes, int]:
-    """Token bytes → rank, from `<base64> <rank>` lines."""
-    folder = resources.files(__package__) / "ranks"
+def read_ranks(folder: Traversable, name: str) -> dict[bytes, int]:
+    """Token bytes → rank, from `<base64> <rank>` lines. Raises `RanksCorruptError`."""
     try:
         data = lzma.decompress((folder / f"{name}.tiktoken.xz").read_bytes())
         sums = (folder / "SHA256SUMS").read_text("ascii")

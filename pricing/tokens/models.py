@@ -1,6 +1,6 @@
 """Model name → its counting rules. Our own map: tiktoken's raises KeyError on gpt-6, gpt-audio and gpt-realtime.
 
-A name may be spelt by OpenAI, Azure (`gpt-35-turbo`) or a router (`openai/gpt-4o`), and carry a fine-tune or a snapshot.
+A name may be spelt by OpenAI, Azure (`gpt-35-turbo`) or a router (`openai/gpt-4o`), and be a fine-tune or a snapshot.
 It is reduced to OpenAI's own name, then matched by family, so that tomorrow's snapshots are known today. A name of no
 family gives None: unverifiable, never a guess.
 """

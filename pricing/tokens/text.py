@@ -2,9 +2,9 @@
 
 Long texts are encoded in parts of `PART` characters. That keeps a run of 999,999 white-space characters, on which
 tiktoken panics with a BaseException (bisected on tiktoken 0.14), out of any call, and bounds the memory of a call.
-A cut is made where it cannot change the count: before a single space between two ASCII letters, where all four split
-patterns start a new word. Where there is no such place (one word of a megabyte), the cut is made anyway and `CUT_DOUBT`
-is declared.
+A cut is made where it cannot change the count: before a single space between two ASCII letters, or after a single line
+break before one, where all four split patterns start a new word. Where there is no such place (one word of a megabyte),
+the cut is made anyway and `CUT_DOUBT` is declared.
 """
 
 import re
@@ -18,7 +18,7 @@ from pricing.tokens.encodings import EncodingName, get
 PART: Final = 400_000  # characters; far below 999,999, and a few milliseconds of work
 _WINDOW: Final = 20_000  # characters at the end of a part that are searched for a harmless cut
 CUT_DOUBT: Final = 4  # tokens; cutting inside a word or a run of blanks moves the count by at most this
-_HARMLESS_CUT: Final = re.compile(r"(?<=[A-Za-z]) (?=[A-Za-z])")
+_HARMLESS_CUT: Final = re.compile(r"(?<=[A-Za-z])(?= [A-Za-z])|(?<=\S\n)(?=[A-Za-z])")
 
 
 class Piece(msgspec.Struct, frozen=True):

@@ -16,14 +16,37 @@ DEPTH_MAX: Final = 40
 NODES_MAX: Final = 20_000  # a `$ref` that names itself, or fans out, ends here …
 CHARACTERS_MAX: Final = 2_000_000  # … and so does one that repeats a long description
 # Keywords that renderers of this kind print as a comment (`// minimum: 1`); no recording tells what OpenAI does.
-_SILENT: Final = ("format", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems")
+_SILENT: Final = frozenset(
+    {
+        "format",
+        "pattern",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+        "uniqueItems",
+        "minProperties",
+        "maxProperties",
+        "patternProperties",
+        "prefixItems",
+        "nullable",
+        "not",
+        "if",
+        "deprecated",
+    }
+)
 _KEYWORD_DOUBT: Final = 6  # tokens of such a comment
 _UNION_DOUBT: Final = 2  # tokens a variant: the unions of one recorded schema cost 16 more than `a | b`
 _NESTED_DOUBT: Final = 8  # tokens a property of commented objects in an array: 1 of 3 recordings is off by that much
 
 
 def compact(value: Any) -> str:
-    """JSON as the API re-serialises it: no blanks, no needless escapes. Raises `UnverifiableError` for what is not JSON."""
+    """JSON as the API re-serialises it: no blanks, no needless escapes. Raises `UnverifiableError` if it is not."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except (ValueError, TypeError, RecursionError):
@@ -125,13 +148,13 @@ class Renderer:
 
     # ── both ──
     def _node(self, value: Any, depth: int) -> Schema:
-        """The schema, `$ref` followed; notes what no recording shows. Raises `UnverifiableError` if it expands too far."""
+        """The schema, `$ref` followed; notes what is unseen. Raises `UnverifiableError` if it expands too far."""
         node: Schema = value if isinstance(value, dict) else {}
         for _ in range(DEPTH_MAX):
             if not isinstance(node.get("$ref"), str):
                 break
             node = {**self._target(node["$ref"]), **{key: node[key] for key in node if key != "$ref"}}
-        self.doubt += _KEYWORD_DOUBT * sum(key in node for key in _SILENT)
+        self.doubt += _KEYWORD_DOUBT * (len(_SILENT & node.keys()) + isinstance(node.get("additionalProperties"), dict))
         self._nodes += 1
         self._characters += _length(list(node.values()))
         if depth > DEPTH_MAX or self._nodes > NODES_MAX or self._characters > CHARACTERS_MAX:

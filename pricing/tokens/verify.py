@@ -51,8 +51,8 @@ class Reported(msgspec.Struct, frozen=True):
     def from_usage(cls, usage: Schema | None) -> "Reported":
         """From any spelling of OpenAI's `usage`; what is not a whole number ≥ 0 counts as not reported."""
         usage = usage or {}
-        details_in = _first_dict(usage, "prompt_tokens_details", "input_tokens_details")
-        details_out = _first_dict(usage, "completion_tokens_details", "output_tokens_details")
+        details_in = _first_dict(usage, "prompt_tokens_details", "input_tokens_details", "input_token_details")
+        details_out = _first_dict(usage, "completion_tokens_details", "output_tokens_details", "output_token_details")
         return cls(
             input=_first_number(usage, "prompt_tokens", "input_tokens", "characters", "seconds"),
             output=_first_number(usage, "completion_tokens", "output_tokens", "n", "images"),
