@@ -1,7 +1,7 @@
 """Requests with the token counts that the API gave for them.
 
-`COOKBOOK_*`: openai/openai-cookbook, How_to_count_tokens_with_tiktoken.ipynb (MIT). `FUNCTIONS`: hmarr/openai-chat-tokens,
-tests/token-counts.test.ts (MIT), validated against the API by its author with gpt-3.5-turbo-0613.
+`COOKBOOK_*`: openai/openai-cookbook, How_to_count_tokens_with_tiktoken.ipynb (MIT). `FUNCTIONS`: the cases of
+hmarr/openai-chat-tokens (MIT), validated against the API by its author with gpt-3.5-turbo-0613.
 """
 
 from typing import Any
@@ -10,7 +10,8 @@ COOKBOOK_MESSAGES: dict[str, Any] = {
     "messages": [
         {
             "role": "system",
-            "content": "You are a helpful, pattern-following assistant that translates corporate jargon into plain English.",
+            "content": "You are a helpful, pattern-following assistant that translates corporate jargon "
+            "into plain English.",
         },
         {"role": "system", "name": "example_user", "content": "New synergies will help drive top-line growth."},
         {
@@ -21,7 +22,8 @@ COOKBOOK_MESSAGES: dict[str, Any] = {
         {
             "role": "system",
             "name": "example_user",
-            "content": "Let's circle back when we have more bandwidth to touch base on opportunities for increased leverage.",
+            "content": "Let's circle back when we have more bandwidth to touch base on opportunities "
+            "for increased leverage.",
         },
         {
             "role": "system",

@@ -41,7 +41,8 @@ def test_a_call_costs_name_arguments_and_header_unless_it_was_forced() -> None:
 
 
 def test_calls_of_one_turn_are_written_as_one() -> None:
-    wrapper = '{"tool_uses":[{"recipient_name":"functions.a","parameters":{}},{"recipient_name":"functions.b","parameters":{}}]}'
+    uses = ",".join(f'{{"recipient_name":"functions.{name}","parameters":{{}}}}' for name in "ab")
+    wrapper = f'{{"tool_uses":[{uses}]}}'
     assert answer("gpt-4o", called(("a", "{}"), ("b", "{}")), tools=TOOLS).likely == n(wrapper) + 10
 
 
@@ -73,7 +74,8 @@ def test_blanks_of_a_structured_answer_may_be_billed_one_by_one() -> None:
 
 
 def test_a_response_without_an_answer_is_not_counted() -> None:
-    for response in ({}, {"choices": []}, {"output": []}, {"error": {"message": "no"}}):
+    empty: list[dict[str, Any]] = [{}, {"choices": []}, {"output": []}, {"error": {"message": "no"}}]
+    for response in empty:
         assert isinstance(count("/v1/chat/completions", "gpt-4o", {}, response).output, Uncounted)
 
 

@@ -1,4 +1,4 @@
-"""Prompts of chat completions: published counts, and each rule of the layout as arithmetic over the texts' own tokens."""
+"""Prompts of chat completions: published counts, and each rule of the layout as arithmetic over the texts' tokens."""
 
 import json
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from pricing.tokens import Count, count, tokens
-
 from tests.pricing.tokens import examples
 
 PATH = "/v1/chat/completions"

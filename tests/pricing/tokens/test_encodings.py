@@ -16,9 +16,9 @@ RANKS = resources.files("pricing.tokens") / "ranks"
 
 @pytest.mark.parametrize("name", encodings.NAMES)
 def test_a_rank_file_has_the_published_digest(name: encodings.EncodingName) -> None:
-    sums = dict(reversed(line.split()) for line in (RANKS / "SHA256SUMS").read_text().splitlines())
+    sums = (RANKS / "SHA256SUMS").read_text()
     data = lzma.decompress((RANKS / f"{name}.tiktoken.xz").read_bytes())
-    assert hashlib.sha256(data).hexdigest() == sums[f"{name}.tiktoken"]
+    assert f"{hashlib.sha256(data).hexdigest()}  {name}.tiktoken\n" in sums
 
 
 @pytest.mark.parametrize(

@@ -45,14 +45,15 @@ def test_speech_is_billed_by_character() -> None:
 def test_transcription_is_billed_by_second() -> None:
     found = sides("/v1/audio/transcriptions", "whisper-1", {}, {"text": "hi", "duration": 1.13})
     assert (found[0].low, found[0].high, found[2]) == (1, 2, "seconds")
-    for bad in (None, "x", -1, 1e300, [], True):
+    unread: list[Any] = [None, "x", -1, 1e300, [], True]
+    for bad in unread:
         assert isinstance(sides("/v1/audio/transcriptions", "whisper-1", {}, {"duration": bad})[0], Count | Uncounted)
     text = sides("/v1/audio/transcriptions", "gpt-4o-transcribe", {}, {"text": "hello world"})
     assert text[1].low == 2
 
 
 def test_pictures_are_counted_or_priced_in_tokens() -> None:
-    two = {"data": [{}, {}]}
+    two: dict[str, Any] = {"data": [{}, {}]}
     assert sides("/v1/images/generations", "dall-e-3", {"prompt": "x"}, two)[1:] == (Count(2, 2, 2), "images")
     request = {"prompt": "x", "size": "1024x1024", "quality": "medium"}
     assert sides("/v1/images/generations", "gpt-image-1", request, two)[1].likely == 2112

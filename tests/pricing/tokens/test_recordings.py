@@ -30,7 +30,7 @@ def test_inflated_copies_are_caught(scores: Any) -> None:
         assert total(situations, "caught", **where) >= 0.99 * total(situations, "countable", **where)
 
 
-# category → least share of inputs that are reproduced to the token. What is missing was edited by hand, or is named in docs/tokens.md.
+# category → least share of inputs reproduced to the token. The rest was edited by hand, or is named in docs/tokens.md.
 EXACT = {
     "chat:text": 1.0,  # o1-preview aside, which cannot be counted
     "chat:name": 1.0,

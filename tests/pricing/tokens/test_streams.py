@@ -65,7 +65,7 @@ def test_completion_and_legacy_streams() -> None:
     assert assemble(legacy)["choices"][0]["message"]["function_call"] == {"name": "ff", "arguments": "{}"}
 
 
-ITEMS = [
+ITEMS: list[dict[str, Any]] = [
     {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "hello"}]},
     {"type": "function_call", "name": "f", "arguments": "{}", "call_id": "c"},
 ]

@@ -46,7 +46,10 @@ def test_an_object_without_properties_is_left_out_of_a_union() -> None:
 
 def test_the_sections_of_both_generations() -> None:
     parameters = {"type": "object", "properties": {"q": {"title": "Q", "type": "string", "description": "What"}}}
-    functions = [{"name": "find", "description": "Find it", "parameters": parameters}, {"name": "stop"}]
+    functions: list[dict[str, Any]] = [
+        {"name": "find", "description": "Find it", "parameters": parameters},
+        {"name": "stop"},
+    ]
     head, foot = (
         "# Tools\n\n## functions\n\nnamespace functions {\n\n",
         "\n\ntype stop = () => any;\n\n} // namespace functions",
