@@ -104,7 +104,8 @@ class Conversation:
         """
         text, doubt = tools.format_section(wanted)
         self.tally.slack(6 + doubt, 8 + doubt, "the text that shows a response schema to the model is not published")
-        if self.model.layout != "harmony" and (not functions or tools.forbidden(self.request)):
+        followed = not functions or (tools.forbidden(self.request) and not self.responses)
+        if followed and self.model.layout != "harmony":
             self.tally.exact(0 if self.responses else 2)
             self.tally.text(str(wanted.get("name", "")))
         if self.model.layout not in ("namespace", "harmony"):

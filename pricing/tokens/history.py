@@ -18,7 +18,10 @@ _CALL: Final = 9  # frame, role and " to=functions." around name and arguments
 _EARLY_CALL: Final = 7  # the same for the snapshots of 2023
 _RESULT: Final = 3  # frame around "functions.NAME" and the output
 _PARALLEL: Final = 20  # both frames, roles and "multi_tool_use.parallel" of a turn of several calls
-_RESPONSES_PARALLEL: Final = -10  # the Responses API needs fewer tokens for it: -10 or -11 in 17 of 17, all one schema
+# The Responses API shows calls otherwise: arguments as they are, and in this many tokens more.
+_RESPONSES_GIVEN: Final = -2  # 35 of 37
+_RESPONSES_KEPT: Final = 1  # 8 of 10
+_RESPONSES_PARALLEL: Final = -10  # -10 or -11 in 17 of 17, all one schema
 _HARMONY: Final = 6  # channel and content type of a turn that calls; gpt-5, 57 of 57
 
 
@@ -28,7 +31,7 @@ class Calls(msgspec.Struct, frozen=True):
     content: Any
     calls: list[tuple[str, str]]  # name, arguments
     results: list[Schema]
-    legacy: bool = False  # `function_call` of 2023
+    kept: bool = False  # the Responses API has the call itself, as it was written: the item names its id
 
 
 Turn = Calls | Schema
@@ -40,7 +43,7 @@ def turns(messages: list[Schema]) -> Iterator[Turn]:
     while at < len(messages):
         message = messages[at]
         at += 1
-        calls, legacy = calls_of(message)
+        calls = calls_of(message)
         if not calls:
             yield message
             continue
@@ -48,17 +51,17 @@ def turns(messages: list[Schema]) -> Iterator[Turn]:
         while at < len(messages) and messages[at].get("role") == "tool" and len(results) < len(calls):
             results.append(messages[at])
             at += 1
-        yield Calls(message.get("content"), calls, results, legacy)
+        yield Calls(message.get("content"), calls, results, bool(message.get("kept")))
 
 
-def calls_of(message: Schema) -> tuple[list[tuple[str, str]], bool]:
+def calls_of(message: Schema) -> list[tuple[str, str]]:
+    """(name, arguments) of each call that an assistant's message makes, in both generations' spelling."""
     if isinstance(message.get("function_call"), dict):
-        return [name_and_arguments(message["function_call"])], True
+        return [name_and_arguments(message["function_call"])]
     found = message.get("tool_calls")
-    if not isinstance(found, list):
-        return [], False
-    inner = [call.get("function", call.get("custom", call)) for call in found if isinstance(call, dict)]
-    return [name_and_arguments(call) for call in inner if isinstance(call, dict)], False
+    calls = [call for call in found if isinstance(call, dict)] if isinstance(found, list) else []
+    inner = [call.get("function", call.get("custom", call)) for call in calls]
+    return [name_and_arguments(call) for call in inner if isinstance(call, dict)]
 
 
 def name_and_arguments(call: Schema) -> tuple[str, str]:
@@ -72,19 +75,23 @@ def add_calls(tally: Tally, turn: Calls, layout: str, text_of: Callable[[Any], s
     if layout == "harmony":
         tally.exact(_HARMONY)
     if responses:
-        tally.exact(_RESPONSES_PARALLEL if len(turn.calls) > 1 else 0)
         tally.slack(6, 8, "calls in the history of the Responses API")
     if len(turn.calls) > 1:
         _add_parallel(tally, turn.calls, outputs)
+        tally.exact(_RESPONSES_PARALLEL if responses else 0)
+    elif responses:
+        _add_single(tally, turn.calls[0], outputs)
+        tally.exact(_RESPONSES_KEPT if turn.kept else _RESPONSES_GIVEN)
     elif layout in ("launch", "snapshot"):
         _add_early(tally, turn.calls[0], outputs)
     else:
-        _add_single(tally, turn.calls[0], outputs)
+        name, arguments = turn.calls[0]
+        _add_single(tally, (name, _reserialised(arguments)), outputs)
 
 
 def _add_single(tally: Tally, call: tuple[str, str], outputs: list[str]) -> None:
     name, arguments = call
-    tally.text(name, _reserialised(arguments))
+    tally.text(name, arguments)
     tally.exact(_CALL)
     for output in outputs:
         tally.text(f"functions.{name}", output)

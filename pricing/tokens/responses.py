@@ -82,4 +82,4 @@ def _append_call(messages: list[Schema], item: Schema) -> None:
     if messages and messages[-1].get("tool_calls"):
         messages[-1]["tool_calls"].append(call)
     else:
-        messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+        messages.append({"role": "assistant", "tool_calls": [call], "kept": bool(item.get("id"))})
