@@ -19,9 +19,13 @@ FRAME: Final = 3  # tokens around role and content; 4 for gpt-3.5-turbo-0301
 _PRIMING: Final = {"launch": 3, "snapshot": 3, "namespace": 3, "reasoning": 2, "harmony": 2}
 # The system message that harmony puts in front when there are functions (channels, where calls go): 81 in 62 of 62.
 _HARMONY_TOOLS: Final = 81
+# The Responses API shows tools apart from the messages, in 3 tokens less than their text, on gpt-5 in 3 more: 17 of 18
+# sets of tools. Tools and a response schema together are 1 less on gpt-5 (12 of 12), in Responses 2 less (1 of 1).
+_RESPONSES_TOOLS: Final = 3
+_TWO_SECTIONS: Final = (-1, -2)
 _INSTRUCTIONS: Final = "# Instructions\n\n"  # harmony's heading over a developer message that also holds a section
 _ASSISTANT_CHANNEL: Final = 2  # harmony names a channel in every assistant turn of the history
-_AUDIO_BYTES_PER_SECOND_MIN: Final = 500
+_AUDIO_BYTES_PER_SECOND_MIN: Final = 500  # 4 kbit/s, less than any speech codec in use
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})  # one token each
 
 
@@ -51,6 +55,8 @@ class Conversation:
         self.images = 0
         if model.hidden:
             self.tally.unbounded("this model adds hidden tokens to every prompt")
+        if not model.seen and model.layout in ("reasoning", "harmony"):
+            self.tally.slack(4, 12, "this model was never recorded")
 
     def add_all(self, messages: list[Schema]) -> None:
         """Everything the request shows to the model: the sections, then the messages turn by turn."""
@@ -75,7 +81,7 @@ class Conversation:
             self.tally.unbounded("built-in tools add text that is not published")
         self.section = "\n\n".join(parts)
         if len(parts) == 2 and layout == "harmony":
-            self.tally.exact(-2 if self.responses else -1)
+            self.tally.exact(_TWO_SECTIONS[self.responses])
         if self.responses:
             self.tally.text(self.section)
             self.section = ""
@@ -87,7 +93,7 @@ class Conversation:
     def _tools_constant(self) -> int:
         layout = self.model.layout
         if self.responses:
-            return 3 if layout == "harmony" else -3
+            return _RESPONSES_TOOLS if layout == "harmony" else -_RESPONSES_TOOLS
         return _HARMONY_TOOLS if layout == "harmony" else tools.SECTION_JOIN if layout != "reasoning" else 0
 
     def _doubt_tools(self, doubt: int) -> None:
@@ -183,7 +189,7 @@ class Conversation:
         return ""
 
     def _add_audio(self, data: Any) -> None:
-        """10 tokens a second (3 recordings of transcription agree); speech takes 4 kbit/s at the least."""
+        """10 tokens a second, as in the recordings of transcription (1.13 s: 11, 3.7 s: 37); the bytes bound the seconds."""
         if not isinstance(data, str):
             self.tally.unbounded("audio is billed by its length")
             return

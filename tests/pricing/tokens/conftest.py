@@ -1,4 +1,4 @@
-"""The benchmark's reading and scoring of recordings, shared with the tests; the folder of recordings, if it is there."""
+"""The benchmark's reading and scoring of recordings, shared with the tests; the recordings, where they are there."""
 
 import importlib.util
 import sys

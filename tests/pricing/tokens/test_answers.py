@@ -88,3 +88,12 @@ def test_completions_and_responses() -> None:
     replied = count("/v1/responses", "gpt-4o", {"input": "x"}, {"output": items, "status": "completed"}).output
     assert isinstance(replied, Count)
     assert replied.likely == 3
+
+
+def test_a_call_that_was_cut_is_counted_as_far_as_it_went() -> None:
+    assert answer("gpt-4o", called(("find", '{"q"')), finish=None, tools=TOOLS).likely == n("find") + n('{"q"')
+
+
+def test_only_more_tries_than_answers_are_unknown() -> None:
+    assert answer("gpt-4o", {"content": "a"}, {"content": "b"}, n=2).high is not None
+    assert answer("gpt-4o", {"content": "a"}, best_of=3).high is None
