@@ -189,7 +189,7 @@ class Conversation:
         return ""
 
     def _add_audio(self, data: Any) -> None:
-        """10 tokens a second, as in the recordings of transcription (1.13 s: 11, 3.7 s: 37); the bytes bound the seconds."""
+        """10 tokens a second, as transcription was recorded (1.13 s: 11, 3.7 s: 37); the bytes bound the seconds."""
         if not isinstance(data, str):
             self.tally.unbounded("audio is billed by its length")
             return
