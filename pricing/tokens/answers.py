@@ -41,6 +41,7 @@ class Choice(msgspec.Struct):
     calls: list[tuple[str, str]] = []
     finished: bool = True
     hidden: str = ""  # why something is billed that cannot be seen, if so
+    __repr__ = object.__repr__  # holds text
 
 
 def count_answer(model: Model, request: Schema, response: Schema, reasoning: int | None = None) -> Count:

@@ -21,10 +21,6 @@ class Count(msgspec.Struct, frozen=True):
     likely: int
     reason: str = ""
 
-    @property
-    def is_exact(self) -> bool:
-        return self.low == self.high
-
     def holds(self, reported: int) -> bool:
         return self.low <= reported and (self.high is None or reported <= self.high)
 

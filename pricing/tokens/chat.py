@@ -54,7 +54,7 @@ class Conversation:
         self.section = ""
         self.images = 0
         if model.hidden:
-            self.tally.unbounded("this model adds hidden tokens to every prompt")
+            self.tally.unbounded("this model may add hidden tokens to every prompt")
         if not model.seen and model.layout in ("reasoning", "harmony"):
             self.tally.slack(4, 12, "this model was never recorded")
 
@@ -134,6 +134,8 @@ class Conversation:
             heading = _INSTRUCTIONS if self.model.layout == "harmony" else ""
             text = f"{heading}{text}\n\n{self.section}"
             self.section = ""
+        if role == "tool":
+            self.tally.slack(8, 12, "the result of a call that is not in the request")
         self.tally.exact(FRAME + (1 if self.model.layout == "launch" else 0))
         self._add_role(role if isinstance(role, str) else "", message.get("name"))
         self.tally.text(text)

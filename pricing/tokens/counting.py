@@ -51,22 +51,24 @@ class Counted(msgspec.Struct, frozen=True):
 def count(
     path: str,
     model_name: str,
-    request: Schema | None,
-    response: Schema | None = None,
+    request: Any,
+    response: Any = None,
     *,
     reasoning: int | None = None,
     limits: Limits = DEFAULT,
 ) -> Counted:
     """Count an exchange. `path`: the endpoint in any deployment's spelling. `model_name`: the one served, or asked for.
 
-    `request` and `response` are decoded JSON; a stream is assembled first (`streams.assemble`). `reasoning`: reasoning
-    tokens as reported, None when they are not. Never raises for any JSON.
+    `request` and `response` are decoded JSON, None when not given; a stream is assembled first (`streams.assemble`).
+    `reasoning`: reasoning tokens as reported, None when they are not. Never raises for any JSON.
     """
     found = model(model_name)
     if found is None:
         unknown = Uncounted("the model is of no known family")
         return Counted("tokens", unknown, unknown)
-    exchange = _Exchange(endpoint_of(path), found, request or {}, response or {}, reasoning, limits)
+    asked = request if isinstance(request, dict) else {}
+    answered = response if isinstance(response, dict) else {}
+    exchange = _Exchange(endpoint_of(path), found, asked, answered, reasoning, limits)
     given = _guarded(exchange.input, request, limits)
     answer = _guarded(exchange.output, response, limits)
     return Counted(exchange.unit, given, answer, found.encoding if exchange.unit == "tokens" else None)
@@ -88,10 +90,9 @@ def path_of(request: Schema, model_name: str) -> str:
     return "/v1/embeddings" if found and found.kind == "embedding" else "/v1/responses"
 
 
-def _guarded(side: Callable[[], Count], body: Schema | None, limits: Limits) -> Count | Uncounted:
+def _guarded(side: Callable[[], Count], body: Any, limits: Limits) -> Count | Uncounted:
     try:
-        if body is not None:
-            check(body, limits)
+        check(body, limits)
         return side()
     except UnverifiableError as why:
         return Uncounted(str(why))
@@ -106,6 +107,7 @@ class _Exchange(msgspec.Struct, frozen=True):
     response: Schema
     reasoning: int | None
     limits: Limits
+    __repr__ = object.__repr__  # holds text
 
     @property
     def unit(self) -> Unit:

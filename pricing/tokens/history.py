@@ -32,6 +32,7 @@ class Calls(msgspec.Struct, frozen=True):
     calls: list[tuple[str, str]]  # name, arguments
     results: list[Schema]
     kept: bool = False  # the Responses API has the call itself, as it was written: the item names its id
+    __repr__ = object.__repr__  # holds text
 
 
 Turn = Calls | Schema

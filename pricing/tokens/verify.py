@@ -48,9 +48,9 @@ class Reported(msgspec.Struct, frozen=True):
     rejected_prediction: int | None = None
 
     @classmethod
-    def from_usage(cls, usage: Schema | None) -> "Reported":
+    def from_usage(cls, usage: Any) -> "Reported":
         """From any spelling of OpenAI's `usage`; what is not a whole number ≥ 0 counts as not reported."""
-        usage = usage or {}
+        usage = usage if isinstance(usage, dict) else {}
         details_in = _first_dict(usage, "prompt_tokens_details", "input_tokens_details", "input_token_details")
         details_out = _first_dict(usage, "completion_tokens_details", "output_tokens_details", "output_token_details")
         return cls(
@@ -107,13 +107,16 @@ class Billable(msgspec.Struct, frozen=True):
 def verify(
     path: str,
     model_name: str,
-    request: Schema | None,
-    response: Schema | None,
-    usage: Schema | Reported | None,
+    request: Any,
+    response: Any,
+    usage: Any,
     *,
     limits: Limits = DEFAULT,
 ) -> Verification:
-    """Judge what was reported for one exchange. Arguments as of `counting.count`; never raises for any JSON."""
+    """Judge what was reported for one exchange. Arguments as of `count`; `usage` is JSON, a `Reported`, or None.
+
+    Never raises for any JSON.
+    """
     reported = usage if isinstance(usage, Reported) else Reported.from_usage(usage)
     counted = count(path, model_name, request, response, reasoning=reported.reasoning, limits=limits)
     return judge(reported, counted)

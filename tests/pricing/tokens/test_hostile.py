@@ -117,9 +117,7 @@ CHAT_BODY = st.fixed_dictionaries(
 )
 
 
-@given(
-    st.sampled_from(PATHS), st.sampled_from(MODELS), BODY | CHAT_BODY | st.none(), BODY | st.none(), BODY | st.none()
-)
+@given(st.sampled_from(PATHS), st.sampled_from(MODELS), BODY | CHAT_BODY | JSON, BODY | JSON, BODY | JSON)
 @settings(max_examples=400, deadline=None)
 def test_any_json_is_answered(path: str, model: str, request: Any, response: Any, usage: Any) -> None:
     found = verify(path, model, request, response, usage)
