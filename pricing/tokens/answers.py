@@ -93,9 +93,10 @@ def _add_call(tally: Tally, model: Model, request: Schema, call: tuple[str, str]
 
 
 def _offered(model: Model, request: Schema, *, flat: bool) -> int:
-    """One token more for a text where tools could have been called: 160 of 181 in chat, 22 of 33 in Responses."""
-    early = model.layout in ("snapshot", "namespace")
-    return int(early and bool(tools.functions(request)) and not (flat and _structured(request)))
+    """One token more for a text where tools could have been called: 189 of 248 in chat, 35 of 55 in Responses."""
+    if flat and (model.layout == "harmony" or _structured(request)):
+        return 0
+    return int(model.layout in ("snapshot", "namespace", "harmony") and bool(tools.functions(request)))
 
 
 def _stop_tokens(encoding: str, stop: Any) -> int:

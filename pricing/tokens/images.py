@@ -36,7 +36,7 @@ class Tiles(msgspec.Struct, frozen=True, tag=True):
 
 
 class Patches(msgspec.Struct, frozen=True, tag=True):
-    """1 + `factor` for each 32-pixel square, rounded up: 12 of 13 recordings (gpt-4.1-mini, o4-mini, gpt-5-mini).
+    """1 + `factor` for each 32-pixel square, rounded up: 11 of 12 recordings (gpt-4.1-mini, o4-mini, gpt-5-mini).
 
     One of gpt-5-mini (2025-11) was billed with factor 1. No recording reaches the documented cap of 1,536 squares.
     """
