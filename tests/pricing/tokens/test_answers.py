@@ -1,0 +1,99 @@
+"""Output tokens: texts, calls, choices, cut answers, hidden reasoning."""
+
+from typing import Any
+
+from pricing.tokens import Count, Uncounted, count, tokens
+
+TOOLS = [{"type": "function", "function": {"name": "find", "parameters": {}}}]
+
+
+def answer(model: str, *messages: dict[str, Any], finish: str | None = "stop", **request: Any) -> Count:
+    response = {"choices": [{"message": message, "finish_reason": finish} for message in messages]}
+    found = count("/v1/chat/completions", model, {"messages": [], **request}, response).output
+    assert isinstance(found, Count)
+    assert found.holds(found.likely)
+    return found
+
+
+def called(*calls: tuple[str, str]) -> dict[str, Any]:
+    return {"content": None, "tool_calls": [{"function": {"name": name, "arguments": given}} for name, given in calls]}
+
+
+def n(text: str) -> int:
+    return tokens("o200k_base", text)[0]
+
+
+def test_text_costs_itself_and_one_more_where_tools_are_offered() -> None:
+    assert answer("gpt-4o", {"content": "hello world"}).likely == 2
+    assert answer("gpt-4o", {"content": "hello world"}, tools=TOOLS).likely == 3
+    assert answer("gpt-4o", {"content": None, "refusal": "hello world"}).likely == 2
+
+
+def test_choices_add_up() -> None:
+    assert answer("gpt-4o", {"content": "hello"}, {"content": "hello world"}).likely == 3
+
+
+def test_a_call_costs_name_arguments_and_header_unless_it_was_forced() -> None:
+    arguments = '{"q":"x"}'
+    assert answer("gpt-4o", called(("find", arguments)), tools=TOOLS).likely == n("find") + n(arguments) + 7
+    forced = {"type": "function", "function": {"name": "find"}}
+    assert answer("gpt-4o", called(("find", arguments)), tools=TOOLS, tool_choice=forced).likely == n(arguments)
+
+
+def test_calls_of_one_turn_are_written_as_one() -> None:
+    uses = ",".join(f'{{"recipient_name":"functions.{name}","parameters":{{}}}}' for name in "ab")
+    wrapper = f'{{"tool_uses":[{uses}]}}'
+    assert answer("gpt-4o", called(("a", "{}"), ("b", "{}")), tools=TOOLS).likely == n(wrapper) + 10
+
+
+def test_an_answer_that_was_cut_is_what_was_delivered() -> None:
+    assert answer("gpt-4o", {"content": "hello world"}, finish=None, tools=TOOLS).likely == 2
+
+
+def test_reasoning_is_taken_as_reported() -> None:
+    response = {"choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}]}
+    found = count("/v1/chat/completions", "gpt-5", {"messages": []}, response, reasoning=640).output
+    unknown = count("/v1/chat/completions", "gpt-5", {"messages": []}, response).output
+    assert isinstance(found, Count)
+    assert isinstance(unknown, Count)
+    assert (found.low, found.likely) == (641, 650)
+    assert (unknown.low, unknown.high) == (1, None)
+
+
+def test_what_is_billed_and_not_shown_has_no_upper_bound() -> None:
+    assert answer("gpt-4o", {"content": None, "audio": {"id": "a"}}).high is None
+    assert answer("gpt-4o", {"content": ""}, finish="content_filter").high is None
+    assert answer("gpt-4o", {"content": "x"}, prediction={"type": "content"}).high is None
+    assert answer("gpt-4o", {"content": "x"}, tools=[{"type": "web_search"}]).high is None
+
+
+def test_blanks_of_a_structured_answer_may_be_billed_one_by_one() -> None:
+    padded = {"content": '{"a":1}' + " \n" * 50}
+    found = answer("gpt-4o", padded, response_format={"type": "json_object"})
+    assert (found.high or 0) >= found.likely + 100
+
+
+def test_a_response_without_an_answer_is_not_counted() -> None:
+    empty: list[dict[str, Any]] = [{}, {"choices": []}, {"output": []}, {"error": {"message": "no"}}]
+    for response in empty:
+        assert isinstance(count("/v1/chat/completions", "gpt-4o", {}, response).output, Uncounted)
+
+
+def test_completions_and_responses() -> None:
+    completion = {"choices": [{"text": "hello world", "finish_reason": "stop"}]}
+    found = count("/v1/completions", "gpt-3.5-turbo-instruct", {"prompt": "x"}, completion).output
+    assert isinstance(found, Count)
+    assert found.likely == 2
+    items = [{"type": "reasoning"}, {"type": "message", "content": [{"type": "output_text", "text": "hello world"}]}]
+    replied = count("/v1/responses", "gpt-4o", {"input": "x"}, {"output": items, "status": "completed"}).output
+    assert isinstance(replied, Count)
+    assert replied.likely == 3
+
+
+def test_a_call_that_was_cut_is_counted_as_far_as_it_went() -> None:
+    assert answer("gpt-4o", called(("find", '{"q"')), finish=None, tools=TOOLS).likely == n("find") + n('{"q"')
+
+
+def test_only_more_tries_than_answers_are_unknown() -> None:
+    assert answer("gpt-4o", {"content": "a"}, {"content": "b"}, n=2).high is not None
+    assert answer("gpt-4o", {"content": "a"}, best_of=3).high is None
