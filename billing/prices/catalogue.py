@@ -3,10 +3,10 @@
 from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import datetime
-from functools import lru_cache
 
 import msgspec
 
+from billing.prices.kept import kept
 from pricing import money
 from pricing.book import Book
 from pricing.charge import Price
@@ -46,7 +46,7 @@ def last_change(book: Book, at: datetime) -> datetime:
     return changes[bisect_right(changes, at) - 1]
 
 
-@lru_cache(maxsize=8)
+@kept
 def _changes(book: Book) -> list[datetime]:
     spans = [(row.since, row.until) for row in book.entries()] + [(row.since, row.until) for row in book.aliases]
     return sorted({BEGINNING, *(instant for span in spans for instant in span)} - {END})

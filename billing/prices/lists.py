@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -12,6 +11,7 @@ import msgspec
 from billing.pages import Listing
 from billing.prices.catalogue import ANY_MODEL, PriceView, prices
 from billing.prices.documents import Document, document
+from billing.prices.kept import kept
 from pricing.book import Book
 
 Form = Literal["json", "csv"]
@@ -20,7 +20,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
 
 
-@lru_cache(maxsize=256)
+@kept
 def everything(book: Book, multiplier: str, since: datetime, form: Form) -> Document:
     """All prices from one change of the book (`catalogue.last_change`) to the next."""
     return listing(prices(book, [*book.models, ANY_MODEL], since, multiplier), "/v1/prices", form)

@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -15,6 +14,7 @@ from billing.errors import Fault, NotFound
 from billing.http import requires
 from billing.prices import envelope
 from billing.prices.catalogue import last_change, offered
+from billing.prices.kept import kept
 from pricing.book import Book
 from pricing.entries import BEGINNING
 
@@ -57,7 +57,7 @@ async def one_model(model: FromPath[str], book: NamedDependency[Book]) -> Model:
     return models[card.name]
 
 
-@lru_cache(maxsize=4)
+@kept
 def _models(book: Book, since: datetime) -> dict[str, Model]:
     return {name: Model(id=name, created=_created(book, name)) for name in offered(book, since)}
 

@@ -19,6 +19,7 @@ from litestar.params import FromPath, FromQuery
 from billing.http import StrictRequest
 from billing.prices.board import COLUMNS, Board, Flat, Item, board
 from billing.prices.documents import Document, document, respond
+from billing.prices.kept import kept
 from billing.prices.kinds import KINDS
 from billing.prices.words import QUESTIONS_ZH, WORDS, Language, preferred
 from billing.settings import Settings
@@ -72,43 +73,42 @@ async def page(
     """The price page; `q` shows only models whose names have each of its words."""
     language = lang or preferred(request.headers.get("Accept-Language", ""))
     today = datetime.now(UTC).date()
-    shown = Page(book, settings.multiplier, today, language, settings.issuer_name)
+    look = Look(settings.multiplier, today, language, settings.issuer_name)
     search = q.strip()[:SEARCH_CHARACTERS_MAX]
     plain = not search and unit == "m" and not tiers
-    found = whole(shown) if plain else document(html(shown, search, unit, tiers), HTML)
+    found = whole(book, look) if plain else document(html(book, look, search, unit, tiers), HTML)
     headers = {"Vary": "Accept-Encoding, Accept-Language", "Content-Language": "zh-CN" if language == "zh" else "en"}
     return respond(request, found, {**HEADERS, **headers})
 
 
-class Page(NamedTuple):
-    """All that decides what a page says, but for the search."""
+class Look(NamedTuple):
+    """What decides what a page says of a book, but for the search."""
 
-    book: Book
     multiplier: str
     day: date
     language: Language
     issuer: str
 
 
-@lru_cache(maxsize=8)
-def whole(page: Page) -> Document:
-    return document(html(page), HTML)
+@kept
+def whole(book: Book, look: Look) -> Document:
+    return document(html(book, look), HTML)
 
 
-def html(page: Page, q: str = "", unit: str = "m", tiers: bool = False) -> bytes:
-    sections, notes = draw(page)
-    words = WORDS[page.language]
-    rule = words["half"] if page.multiplier == "0.5" else words["times"].format(multiplier=page.multiplier)
+def html(book: Book, look: Look, q: str = "", unit: str = "m", tiers: bool = False) -> bytes:
+    sections, notes = draw(book, look.day, look.multiplier, look.language)
+    words = WORDS[look.language]
+    rule = words["half"] if look.multiplier == "0.5" else words["times"].format(multiplier=look.multiplier)
     return (
         templates.get_template("prices.html")
         .render(
             w={**words, "rule": rule},
-            language=page.language,
-            issuer=page.issuer,
-            day=page.day,
-            sections=searched(page.book, sections, q) if q else sections,
+            language=look.language,
+            issuer=look.issuer,
+            day=look.day,
+            sections=searched(book, sections, q) if q else sections,
             questions=notes,
-            book=page.book.digest,
+            book=book.digest,
             version=version(),
             q=q,
             unit=unit,
@@ -133,15 +133,15 @@ def _picked(sections: list[Section], words: list[str]) -> list[Section]:
     return [section for section in found if section.grid or section.flats]
 
 
-@lru_cache(maxsize=4)
-def draw(page: Page) -> tuple[list[Section], list[dict[str, Any]]]:
+@kept
+def draw(book: Book, day: date, multiplier: str, language: Language) -> tuple[list[Section], list[dict[str, Any]]]:
     """Every section of a day's page, and its notes."""
-    shown = board(page.book, datetime.combine(page.day, time.min, UTC), page.multiplier)
-    words = WORDS[page.language]
+    shown = board(book, datetime.combine(day, time.min, UTC), multiplier)
+    words = WORDS[language]
     macros: Any = templates.get_template("item.html").make_module({"w": words})
     sections = [_section(kind, words[kind], items, macros) for kind in KINDS if (items := shown.sections[kind])]
     tools = [Drawn(_tool_names(flat, words), macros.tool(flat)) for flat in shown.tools]
-    return [*sections, Section("tools", words["tools"], (), [], tools)], _notes(shown, page.language)
+    return [*sections, Section("tools", words["tools"], (), [], tools)], _notes(shown, language)
 
 
 def _section(kind: str, title: str, items: list[Item], macros: Any) -> Section:

@@ -6,7 +6,6 @@ the ratio 1 (docs/decisions/0020-relay-sync.md).
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from billing.http import StrictRequest
 from billing.prices.catalogue import last_change, offered
 from billing.prices.documents import Document, document, respond
+from billing.prices.kept import kept
 from billing.prices.kinds import Kind, kind_of
 from billing.prices.ratios import Ratios, ratios
 from billing.settings import Settings
@@ -95,7 +95,7 @@ def said(found: Ratios) -> dict[str, Any]:
     return {field: msgspec.Raw(f"{value:f}".encode()) for field, value in values if value is not None}
 
 
-@lru_cache(maxsize=16)
+@kept
 def _document(book: Book, multiplier: str, since: datetime, shape: Callable[..., dict[str, Any]]) -> Document:
     sold: dict[str, tuple[Kind, Ratios]] = {}
     for name in offered(book, since):

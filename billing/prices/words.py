@@ -13,7 +13,8 @@ WORDS: dict[Language, dict[str, str]] = {
         "times": "Every model at {multiplier} × OpenAI's official price.",
         "in_force": "In force on {day} (UTC). US dollars.",
         "legend": "our price, and OpenAI's official one.",
-        "no_price": "– has no price of its own: cached input and cache writes then cost what input costs.",
+        "no_price": "– has no price of its own: cached input and cache writes cost what input costs, "
+        "images put out what output costs.",
         "search": "Search models",
         "search_button": "Search",
         "unit": "Unit",
@@ -91,7 +92,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "times": "所有模型均为 OpenAI 官方价格 × {multiplier}。",
         "in_force": "{day}（UTC）生效价格，单位：美元。",
         "legend": "我们的价格与 OpenAI 官方价格。",
-        "no_price": "– 表示没有单独定价：缓存输入与写入缓存按输入价格计费。",
+        "no_price": "– 表示没有单独定价：缓存输入与写入缓存按输入价格计费，图像输出按输出价格计费。",
         "search": "搜索模型",
         "search_button": "搜索",
         "unit": "计价单位",

@@ -8,12 +8,14 @@
     const names = [...body.querySelectorAll(".n")].map((name) => name.textContent);
     return { body, text: names.join(" ").toLowerCase() };
   });
+  const says = nothing.querySelector("span");
   const boxes = [...document.querySelectorAll("main table, main section:not(#notes)")];
 
   const filter = () => {
     const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const { body, text } of bodies) body.hidden = !words.every((word) => text.includes(word));
     for (const box of boxes) box.hidden = !box.querySelector("tbody:not([hidden])");
+    says.textContent = says.dataset.says.replace("{q}", () => words.join(" "));
     nothing.hidden = !words.length || boxes.some((box) => !box.hidden);
     for (const link of [location, document.querySelector("a.language")]) remember(link, words.join(" "));
   };
