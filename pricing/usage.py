@@ -34,6 +34,7 @@ class Usage(Struct, frozen=True, gc=False):
     """The canonical form: disjoint dimensions, each with a quantity above zero, and three sums that inform.
 
     `input_tokens` and `output_tokens` are the whole prompt and the whole answer; `reasoning_tokens` ⊂ output.
+    `served_model` and `service_tier` are there when the report itself names them, as OpenTelemetry's does.
     """
 
     dimensions: tuple[str, ...]
@@ -41,6 +42,8 @@ class Usage(Struct, frozen=True, gc=False):
     input_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
+    served_model: str | None = None
+    service_tier: str | None = None
 
     @property
     def is_zero(self) -> bool:
@@ -202,7 +205,8 @@ class TelemetryUsage(
             "cache_write": self.cache_creation or 0,
             "output": output_tokens,
         }
-        return _usage(counts, self.input_tokens, output_tokens, self.reasoning or 0)
+        usage = _usage(counts, self.input_tokens, output_tokens, self.reasoning or 0)
+        return msgspec.structs.replace(usage, served_model=self.response_model, service_tier=self.service_tier)
 
 
 Spelling = (

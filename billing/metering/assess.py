@@ -155,8 +155,8 @@ def charge_for(event: UsageEvent, usage: Usage, book: Book, multiplier: str) -> 
         usage,
         model=event.model,
         at=event.time,
-        served_model=event.served_model,
-        service_tier=event.service_tier,
+        served_model=event.served_model or usage.served_model,
+        service_tier=event.service_tier or usage.service_tier,
         batch=event.batch,
         multiplier=multiplier,
     )

@@ -116,8 +116,8 @@ async def quote(
             usage,
             model=data.model,
             at=at,
-            served_model=data.served_model,
-            service_tier=data.service_tier,
+            served_model=data.served_model or usage.served_model,
+            service_tier=data.service_tier or usage.service_tier,
             batch=data.batch,
             multiplier=multiplier,
         )

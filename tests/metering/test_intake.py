@@ -220,6 +220,23 @@ async def test_all_or_nothing_is_undone_by_a_conflict_with_what_is_booked(
     assert statuses(results) == ["accepted", "duplicate"]
 
 
+async def test_telemetry_names_the_model_and_the_tier_it_was_served_with(intake: Intake, account: str) -> None:
+    usage = {
+        "gen_ai.usage.input_tokens": 100_000,
+        "gen_ai.usage.output_tokens": 0,
+        "gen_ai.response.model": "gpt-5.4-2026-03-05",
+        "openai.response.service_tier": "flex",
+    }
+    when = "2026-11-01T00:00:00Z"
+    results = await intake.post(
+        batch(
+            event(account, "flex", model="gpt-5.4", usage=usage, time=when),
+            event(account, "ours", model="gpt-5.4", usage=usage, time=when, service_tier="default"),
+        )
+    )
+    assert [result.charge for result in results] == ["0.0625", "0.125"]  # $1.25 and $2.50 a million, × 0.1 × 0.5
+
+
 async def test_prices_met_first_in_a_batch_that_was_undone_are_kept(
     intake: Intake, conn: Connection, account: str
 ) -> None:
