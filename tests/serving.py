@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Timer
 
 ADMIN_KEY = "admin-key-of-the-tests"
+START_SECONDS_MAX = 90
 STOP_SECONDS_MAX = 40
 
 
@@ -62,11 +64,15 @@ def serving(settings: Mapping[str, str], folder: Path) -> Iterator[Server]:
 
 
 def _greeted(process: "subprocess.Popen[str]", log: Path) -> Server:
-    """Read what it prints up to the line that says it serves."""
+    """Read what it prints up to the line that says it serves; one that says nothing for too long is killed."""
     greeting = ""
+    patience = Timer(START_SECONDS_MAX, process.kill)
+    patience.daemon = True
+    patience.start()
     for line in process.stdout:
         greeting += line
         if "Ctrl-C" in line:
+            patience.cancel()
             address = re.search(r"http://\S+?:\d+", greeting)
             return Server(process, address[0], greeting, log)
     raise AssertionError(f"billing serve ended with {process.wait()}:\n{greeting}{log.read_text()}")
