@@ -34,7 +34,7 @@ DESCRIPTIONS: dict[Stage, str] = {
 
 @click.command("demo")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same traffic.")
-@click.option("--events", type=click.IntRange(18, 5_000_000), default=100_000, show_default=True, help="Requests.")
+@click.option("--events", type=click.IntRange(18, 5_000_000), default=80_000, show_default=True, help="Requests.")
 @click.option("--customers", type=click.IntRange(1, 999), default=20, show_default=True)
 @click.option(
     "--out",
@@ -84,7 +84,8 @@ def _on_own_service(printer: Console, demo: Demo, out: Path) -> None:
         done = asyncio.run(_run(own.url, own.admin_key, demo, out))
         show(printer, done, out)
         differences = _check(printer, done) + asyncio.run(_prove(printer, own))
-    printer.print(f"\n  To look around: BILLING_DATA_DIR={folder.resolve()} billing serve", style="dim", soft_wrap=True)
+    look = f"BILLING_DATA_DIR={folder.resolve()} BILLING_ADMIN_KEY=a-key-of-your-choice billing serve"
+    printer.print(f"\n  To look around: {look}", style="dim", soft_wrap=True)
     _fail_on(differences)
 
 

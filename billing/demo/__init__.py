@@ -6,6 +6,7 @@ gateway    the HTTP client: few connections, patience with a service that is awa
 models     how the platform's models are used
 customers  who uses them, by a power law, around the world
 traffic    a month of requests, with everything that goes wrong in one
+mistakes   what goes wrong in it
 month      customers, keys, top-ups, traffic, closing, invoices: the demo from end to end
 checks     what was sent against what was invoiced, recomputed in fractions
 service    a whole service of its own for the demo

@@ -101,7 +101,7 @@ def invoices(folder: Path) -> list[dict[str, Any]]:
 def test_the_whole_month_to_the_last_cent_and_once_more_without_a_change(server: Server, tmp_path: Path) -> None:
     folder = tmp_path / "invoices"
     result = demo(server, folder)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 0, result.output + server.log.read_text()
     assert "✗" not in result.output
     assert re.search(r"accepted +1,500 ", result.output)
 
@@ -133,7 +133,8 @@ def last_complete_month_of(folder: Path) -> str:
 
 
 def test_csv_says_what_json_says(server: Server, tmp_path: Path) -> None:
-    assert demo(server, tmp_path).exit_code == 0
+    result = demo(server, tmp_path)
+    assert result.exit_code == 0, result.output + server.log.read_text()
     for invoice in invoices(tmp_path):
         with (tmp_path / f"{invoice['number']}.csv").open(newline="") as file:
             records = list(csv.DictReader(file))
