@@ -92,9 +92,14 @@ class Rate:
         """The charge for these quantities, one for each price: exact where every price is whole picodollars each."""
         if self._steps is not None:
             return Charge(self, quantities, sum(map(mul, self._steps, quantities)))
+        return Charge(self, quantities, sum(self.amounts(quantities)))
+
+    def amounts(self, quantities: tuple[int, ...]) -> tuple[int, ...]:
+        """Picodollars of each line."""
+        if self._steps is not None:
+            return tuple(map(mul, self._steps, quantities))
         pairs = zip(self._each, quantities, strict=True)
-        amount = sum(money.round_half_away(quantity * each, size) for (each, size), quantity in pairs)
-        return Charge(self, quantities, amount)
+        return tuple(money.round_half_away(quantity * each, size) for (each, size), quantity in pairs)
 
     def __repr__(self) -> str:
         return f"Rate({self.model}: {', '.join(price.entry for price in self.prices)})"

@@ -146,7 +146,7 @@ def _rated(event: UsageEvent, usage: Usage | None, book: Book, multiplier: str) 
         charge = charge_for(event, usage, book, multiplier)
     except Unpriced as fault:
         return _for_review(event, UNPRICED_DIMENSION if fault.dimension else UNPRICED_MODEL, str(fault))
-    return charge.rate, charge.quantities, tuple(line.amount for line in charge.lines), None, None
+    return charge.rate, charge.quantities, charge.rate.amounts(charge.quantities), None, None
 
 
 def charge_for(event: UsageEvent, usage: Usage, book: Book, multiplier: str) -> Charge:
