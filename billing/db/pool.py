@@ -66,8 +66,8 @@ async def open_pool(settings: Settings, url: str) -> Pool:
 
 def _connection_options(settings: Settings, url: str) -> dict[str, object]:
     given = conninfo_to_dict(url).get("options") or ""
-    ours = (
-        "-c TimeZone=UTC -c jit=off "  # our statements are short: compiling the posting one takes longer than running it
+    ours = (  # our statements are short: to compile the posting one would take longer than to run it
+        "-c TimeZone=UTC -c jit=off "
         f"-c statement_timeout={settings.statement_timeout_ms} -c lock_timeout={settings.lock_timeout_ms}"
     )
     return {
