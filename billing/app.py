@@ -28,6 +28,7 @@ from billing.prices import terms_api as prices_terms
 from billing.prices.keeper import TermsKeeper
 from billing.problems import answer
 from billing.settings import Settings, SettingsError, load
+from billing.tokens import api as tokens
 from pricing import book
 from pricing.book import Book
 
@@ -42,6 +43,7 @@ ROUTES: Sequence[ControllerRouterHandler] = [
     models.router,
     relays.router,
     price_pages.router,
+    tokens.router,
     invoices.router,
 ]
 
@@ -61,7 +63,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         dependencies={name: Provide(provide, sync_to_thread=False) for name, provide in DEPENDENCIES.items()},
         state=State({"settings": settings, "terms": TermsKeeper(loaded, settings.multiplier)}),
         lifespan=[running],
-        openapi_config=docs_page.config(),
+        openapi_config=docs_page.config(metering.BODIES),
         logging_config=None,
     )
     app.asgi_handler = cast("ASGIApp", Observed(app.asgi_handler))  # around everything, also what no route takes

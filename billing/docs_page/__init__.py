@@ -1,5 +1,6 @@
 """The API's description at /schema/openapi.json, and a page to read it at /schema that loads nothing from afar."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from billing.problems import MEDIA_TYPE, Details
+
+Bodies = Mapping[str, Mapping[str, Any]]
+"""Path → media type → type of the body, for handlers that read the body themselves."""
 
 STATIC = Path(__file__).with_name("static")
 ASSETS = {
@@ -36,14 +40,16 @@ Prices, books and bills the usage of LLM APIs. Amounts are decimal strings in do
 
 
 class Description(OpenAPIRenderPlugin):
-    """The OpenAPI document, with our refusals instead of Litestar's."""
+    """The OpenAPI document, with our refusals instead of Litestar's, and bodies that handlers read by themselves."""
 
-    def __init__(self) -> None:
+    def __init__(self, bodies: Bodies) -> None:
         super().__init__(path="/openapi.json", media_type=OpenAPIMediaType.OPENAPI_JSON)
+        self._bodies = bodies
         self._document: bytes | None = None
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         if self._document is None:
+            with_bodies(openapi_schema, self._bodies)
             self._document = self.render_json(request, with_problems(openapi_schema))
         return self._document
 
@@ -67,9 +73,23 @@ def with_problems(schema: dict[str, Any]) -> dict[str, Any]:
             if isinstance(operation, dict) and "responses" in operation:
                 operation["responses"].pop("400", None)
                 operation["responses"]["default"] = refused
-    _, shapes = msgspec.json.schema_components([Details], ref_template="#/components/schemas/{name}")
-    schema["components"].setdefault("schemas", {}).update(shapes)
+    _described(schema, [Details])
     return schema
+
+
+def with_bodies(schema: dict[str, Any], bodies: Bodies) -> None:
+    """Say what POST takes at these paths, by media type."""
+    for path, accepted in bodies.items():
+        described = _described(schema, list(accepted.values()))
+        content = {kind: {"schema": shape} for kind, shape in zip(accepted, described, strict=True)}
+        schema["paths"][path]["post"]["requestBody"] = {"required": True, "content": content}
+
+
+def _described(schema: dict[str, Any], types: list[Any]) -> tuple[dict[str, Any], ...]:
+    """References to these types, whose shapes are added to the document."""
+    references, shapes = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    schema["components"].setdefault("schemas", {}).update(shapes)
+    return references
 
 
 @get("/static/{name:str}", sync_to_thread=False)
@@ -79,13 +99,13 @@ def asset(name: FromPath[str]) -> Response[bytes]:
     return Response((STATIC / name).read_bytes(), media_type=ASSETS[name], headers=CACHED)
 
 
-def config() -> OpenAPIConfig:
+def config(bodies: Bodies) -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Billing",
         version=version("relay-billing"),
         description=DESCRIPTION,
         openapi_router=Router("/schema", route_handlers=[asset], response_headers=HEADERS, include_in_schema=False),
-        render_plugins=[Page(), Description()],
+        render_plugins=[Page(), Description(bodies)],
         use_handler_docstrings=True,
         security=[{"key": []}],
         components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer")}),

@@ -1,13 +1,14 @@
 """Usage over HTTP: events in, events and sums out."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Annotated, Any, Literal, get_type_hints
 from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
+from msgspec import Meta
 
 from billing.accounts import store as accounts
 from billing.accounts.keys import Principal
@@ -16,7 +17,7 @@ from billing.errors import Conflict, Invalid, NotFound
 from billing.http import Cursor, Limit, StrictRequest, requires
 from billing.metering import reads
 from billing.metering.answers import LISTED_MAX, Answer, Result, answer
-from billing.metering.events import JSON, NDJSON, read
+from billing.metering.events import JSON, NDJSON, UsageEvent, read
 from billing.metering.intake import Intake
 from billing.metering.reads import EventView, Grouping, UsageRow
 from billing.metering.rerate import Summary, rerate
@@ -26,6 +27,26 @@ from billing.times import instant
 from pricing import money
 
 Listed = Literal["all", "notable"]
+
+
+def _described(event: type[UsageEvent]) -> type[msgspec.Struct]:
+    """The event as the API's description shows it: what is read by itself later is an object there."""
+    later = {"usage": "In any spelling of docs/pricing.md.", "content": "Request and answer; never stored."}
+    hints = get_type_hints(event, include_extras=True)
+    fields: list[tuple[str, Any, Any]] = []
+    for field in msgspec.structs.fields(event):
+        if field.name in later:
+            kind: Any = Annotated[dict[str, Any] | None, Meta(description=later[field.name])]
+            fields.append((field.name, kind, None))
+        else:
+            fields.append((field.name, hints[field.name], field.default))
+    described = msgspec.defstruct("UsageEvent", fields, kw_only=True, forbid_unknown_fields=True)
+    described.__doc__ = event.__doc__
+    return described
+
+
+DESCRIBED = _described(UsageEvent)
+BODIES = {"/v1/events": {JSON: DESCRIBED | list[DESCRIBED], NDJSON: DESCRIBED}}  # type: ignore[valid-type]
 
 
 @post("/v1/events", guards=[requires("gateway", "admin")], status_code=200, tags=["usage"])
