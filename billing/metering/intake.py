@@ -10,32 +10,21 @@ from billing.accounts.keys import hash_of
 from billing.db.pool import Connection, Pool, with_retries
 from billing.metering import store
 from billing.metering.answers import Result, by_index, faulty, held_back, refusal, result_of
-from billing.metering.assess import Assessed, Nothing, Refused, assess, stored
+from billing.metering.assess import Assessed, Refused, assess
 from billing.metering.events import Batch, UsageEvent
+from billing.metering.remembered import Numbers, Remembered
 from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
-from pricing.charge import Rate
-
-ACCOUNTS_REMEMBERED_MAX = 100_000
-
-Owner = tuple[str, str | None]
-"""An account, and the key its event was sent with, if it names one."""
 
 
 class Intake:
-    """Takes batches of events. One for each process: it remembers which accounts, keys and prices are there.
-
-    Only what can never change is remembered: an account that exists, the account of a key, the number of a price.
-    """
+    """Takes batches of events. One for each process."""
 
     def __init__(self, pool: Pool, terms: TermsKeeper, settings: Settings) -> None:
         self.pool = pool
         self.terms = terms
         self.settings = settings
-        self._accounts: set[str] = set()
-        self._keys: dict[bytes, Owner] = {}
-        self._prices: dict[Rate | Nothing, tuple[int, ...]] = {}
-        self._prices_version = terms.current.version
+        self.remembered = Remembered()
 
     async def post(self, batch: Batch, *, all_or_nothing: bool = False) -> list[Result]:
         """Book the good events of a batch; every event gets a result, in order of index.
@@ -54,15 +43,15 @@ class Intake:
         """Book what was assessed; a result for each, in their order."""
         if not items:
             return []
-        for item in items:
-            await self._learn_price(conn, item.rate)
-        book = self._book_all if all_or_nothing else self._book
-        return await with_retries(lambda: book(conn, items))
+        rates = {item.rate for item in items}
+        numbers = await self.remembered.numbers_of(conn, rates, self.terms.current.version)
+        book = _book_all if all_or_nothing else _book
+        return await with_retries(lambda: book(conn, items, numbers))
 
     async def _assess(self, conn: Connection, batch: Batch) -> tuple[list[Assessed], list[Result]]:
         latest = datetime.now(UTC) + timedelta(seconds=self.settings.event_ahead_seconds_max)
         terms = self.terms.current
-        owners = await self._owners(conn, [event for _, event in batch.events])
+        owners = await self.remembered.owners_of(conn, {_owner_named(event) for _, event in batch.events})
         assessed: list[Assessed] = []
         refused = faulty(batch)
         for index, event in batch.events:
@@ -77,50 +66,29 @@ class Intake:
                 assessed.append(item)
         return assessed, refused
 
-    async def _owners(self, conn: Connection, events: list[UsageEvent]) -> dict[str | bytes, Owner]:
-        """(account, key) by what the events name them by: an account's name, or the hash of a key."""
-        named = {_owner_named(event) for event in events}
-        accounts = {name for name in named if isinstance(name, str)}
-        hashes = {name for name in named if isinstance(name, bytes)}
-        if len(self._accounts) + len(self._keys) > ACCOUNTS_REMEMBERED_MAX:
-            self._accounts.clear()
-            self._keys.clear()
-        if unseen := accounts - self._accounts:
-            self._accounts |= await store.account_ids(conn, unseen)
-        if unknown := hashes - self._keys.keys():
-            self._keys |= await store.keys_by_hash(conn, unknown)
-        by_name: dict[str | bytes, Owner] = {name: (name, None) for name in accounts & self._accounts}
-        return by_name | {key: self._keys[key] for key in hashes & self._keys.keys()}
 
-    async def _learn_price(self, conn: Connection, rate: Rate | Nothing) -> None:
-        """Have the prices of a rate stored, before and apart from the events: what is remembered must be committed."""
-        if self._prices_version != self.terms.current.version:  # other books make other rates: forget the old
-            self._prices.clear()
-            self._prices_version = self.terms.current.version
-        if rate not in self._prices:
-            self._prices[rate] = tuple(await store.price_numbers(conn, stored(rate)))
+async def _book(conn: Connection, items: list[Assessed], numbers: Numbers) -> list[Result]:
+    by_identity: dict[tuple[str, str, str], Assessed] = {}
+    for item in items:
+        by_identity.setdefault(item.identity, item)
+    first = list(by_identity.values())
+    places = await store.post_usage(conn, first, [numbers[item.rate] for item in first])
+    new = {first[place].index for place in places}
+    old = [item for item in items if item.index not in new]
+    known = dict(zip((item.index for item in old), await store.known(conn, old), strict=True)) if old else {}
+    return [result_of(item, known.get(item.index)) for item in items]
 
-    async def _book(self, conn: Connection, items: list[Assessed]) -> list[Result]:
-        by_identity: dict[tuple[str, str, str], Assessed] = {}
-        for item in items:
-            by_identity.setdefault(item.identity, item)
-        first = list(by_identity.values())
-        numbers = [self._prices[item.rate] for item in first]
-        new = {first[place].index for place in await store.post_usage(conn, first, numbers)}
-        old = [item for item in items if item.index not in new]
-        known = dict(zip((item.index for item in old), await store.known(conn, old), strict=True)) if old else {}
-        return [result_of(item, known.get(item.index)) for item in items]
 
-    async def _book_all(self, conn: Connection, items: list[Assessed]) -> list[Result]:
-        """Book all of them or, when one conflicts with what is booked, none."""
-        try:
-            async with conn.transaction():
-                results = await self._book(conn, items)
-                if any(result.status == "conflict" for result in results):
-                    raise _NotAll(results)
-        except _NotAll as fault:
-            return [result if result.status == "conflict" else held_back(result) for result in fault.results]
-        return results
+async def _book_all(conn: Connection, items: list[Assessed], numbers: Numbers) -> list[Result]:
+    """Book all of them or, when one conflicts with what is booked, none."""
+    try:
+        async with conn.transaction():
+            results = await _book(conn, items, numbers)
+            if any(result.status == "conflict" for result in results):
+                raise _NotAll(results)
+    except _NotAll as fault:
+        return [result if result.status == "conflict" else held_back(result) for result in fault.results]
+    return results
 
 
 class _NotAll(Exception):

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 
+import msgspec
 import pytest
 
 from billing import proof
@@ -64,3 +65,28 @@ async def post_shuffled(worker: Intake, events: list[dict[str, object]], seed: i
         results += await worker.post(batch(*mine[:size]))
         mine = mine[size:]
     return results
+
+
+async def test_terms_that_change_meanwhile_disturb_nobody(fresh_database: str) -> None:
+    """Requests of one process share what it remembers, and other terms make other rates."""
+    settings = Settings(database_url=fresh_database)
+    pool = await open_pool(settings, fresh_database)
+    try:
+        async with pool.connection() as conn:
+            account = await factories.account(conn)
+        terms = TermsKeeper(book.load(), "0.5")
+        worker = Intake(pool, terms, settings)
+
+        async def post(number: int) -> list[Result]:
+            model = ("gpt-4", "gpt-4o", "no-such-model")[number % 3]
+            return await worker.post(batch(event(account, f"e{number}", model=model)))
+
+        async def change() -> None:
+            for _ in range(20):
+                terms.current = msgspec.structs.replace(terms.current, version=terms.current.version + 1)
+                await asyncio.sleep(0.002)
+
+        results, _ = await asyncio.gather(asyncio.gather(*(post(number) for number in range(120))), change())
+        assert Counter(result.status for [result] in results) == {"accepted": 80, "unpriced": 40}
+    finally:
+        await pool.close()
