@@ -34,7 +34,9 @@ class Remembered:
             return found
         accounts = await store.account_ids(conn, [name for name in unknown if isinstance(name, str)])
         keys = await store.keys_by_hash(conn, [name for name in unknown if isinstance(name, bytes)])
-        new: dict[str | bytes, Owner] = {**{name: (name, None) for name in accounts}, **keys}
+        new: dict[str | bytes, Owner] = {name: (name, None) for name in accounts}
+        for digest, owner in keys.items():
+            new[digest] = owner
         self.owners = {**({} if len(self.owners) > REMEMBERED_MAX else self.owners), **new}
         return found | new
 
