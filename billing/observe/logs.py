@@ -12,7 +12,7 @@ import msgspec
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 # The last line of defence, over the finished line: API keys, bearer tokens, passwords within URLs.
-SECRET = re.compile(r"(idr_|[Bb]earer |://[^/\s:@\"]*:)[^\s\"'@\\…]+")
+SECRET = re.compile(r"(idr_|[Bb]earer |://[^/\s:@\"]*:(?=[^/\s]+@))[^\s\"'@\\…]+")
 QUIET = ("psycopg.pool", "alembic", "httpx", "uvicorn.error")
 
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
