@@ -28,7 +28,7 @@ from billing.prices import terms_api as prices_terms
 from billing.prices.keeper import TermsKeeper
 from billing.problems import answer
 from billing.settings import Settings, SettingsError, load
-from billing.tokens import api as tokens
+from billing.tokens import pages as tokens
 from pricing import book
 from pricing.book import Book
 
