@@ -41,10 +41,11 @@ def rate_request(
 ) -> Charge:
     """The charge for one request at the event's time (rules.md, Money 3).
 
-    The served model decides when the event names it, the service tier of the answer decides the tier. `at` must be
+    The served model decides when the event or its usage names it, and likewise the tier of the answer. `at` must be
     aware. Raises `Unpriced` for an unknown model or tier or a used dimension without a price, `MultiplierError`.
     """
-    name = served_model or model
+    name = served_model or usage.served_model or model
+    service_tier = service_tier or usage.service_tier
     card = book.card(name)
     if usage.is_zero:
         return _nothing(book, card or book.anyone, multiplier)

@@ -10,7 +10,7 @@ what OpenAI sends as null or leaves out is zero. nesting.py makes the counts dis
 
 import re
 from collections.abc import Mapping
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -20,14 +20,19 @@ from pricing import units
 from pricing.errors import ImpossibleUsage, MalformedUsage
 from pricing.nesting import COUNT_MAX, Count, InputDetails, OutputDetails, Quantities, Whole, input_parts, output_parts
 
+FRACTION_CHARACTERS_MAX = 40
+FRACTION_EXPONENT_MAX = 40
+"""Of seconds, the only counts that may be fractions."""
+ABSURD = Decimal("NaN")
 TOOLS_MAX = 32
 DIMENSIONS_MAX = 64
 
 Seconds = int | Decimal
-ToolName = Annotated[str, Meta(pattern=r"^[a-z0-9_.-]{1,40}(:[a-z0-9_.-]{1,40})?$")]
+ToolName = Annotated[str, Meta(pattern=r"^[a-z0-9_.-]{1,40}(:[a-z0-9_.-]{1,40})?\Z")]
 Tools = Annotated[dict[ToolName, Count], Meta(max_length=TOOLS_MAX)]
-ImageSize = Annotated[str, Meta(pattern=r"^([0-9]{1,5}x[0-9]{1,5}|auto)$")]
-ImageQuality = Annotated[str, Meta(pattern=r"^[a-z]{1,20}$")]
+ImageSize = Annotated[str, Meta(pattern=r"^([0-9]{1,5}x[0-9]{1,5}|auto)\Z")]
+ImageQuality = Annotated[str, Meta(pattern=r"^[a-z]{1,20}\Z")]
+Name = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 
 
 class Usage(Struct, frozen=True, gc=False):
@@ -186,10 +191,10 @@ class TelemetryUsage(
     cache_read: Count | None = None
     cache_creation: Count | None = None
     reasoning: Count | None = None
-    request_model: str | None = None
-    response_model: str | None = None
-    response_id: str | None = None
-    service_tier: str | None = None
+    request_model: Name | None = None
+    response_model: Name | None = None
+    response_id: Name | None = None
+    service_tier: Name | None = None
 
     def canonical(self) -> Usage:
         of_input = {
@@ -224,16 +229,38 @@ _SPELLINGS = {
     "quantities": QuantityUsage,
     "tool_calls": ToolUsage,
 }
-_JSON = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+
+
+def _fraction(text: str) -> Decimal:
+    """A JSON number that is no whole one, exactly and in one spelling; NaN, which no count takes, for an absurd one."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # its exponent alone is beyond all bounds
+        return ABSURD
+    sane = len(text) <= FRACTION_CHARACTERS_MAX and abs(number.adjusted()) <= FRACTION_EXPONENT_MAX
+    return number.normalize() if sane else ABSURD
+
+
+_JSON = msgspec.json.Decoder(dict[str, Any], float_hook=_fraction)
+_CANONICAL = msgspec.json.Encoder(order="sorted", decimal_format="number")
 
 
 def read(raw: bytes | str | msgspec.Raw) -> Usage:
     """The usage in one JSON object of any spelling; raises `MalformedUsage` or `ImpossibleUsage` with the JSON path."""
+    return convert(decode(raw))
+
+
+def decode(raw: bytes | str | msgspec.Raw) -> dict[str, Any]:
+    """The JSON object as it is, fractions as exact `Decimal`; raises `MalformedUsage`."""
     try:
-        report = _JSON.decode(raw)
+        return _JSON.decode(raw)
     except msgspec.MsgspecError as error:
         raise _malformed(error) from None
-    return convert(report)
+
+
+def canonical(report: Mapping[str, Any]) -> bytes:
+    """The report in one spelling: the same whatever the blanks and the order of its fields were."""
+    return _CANONICAL.encode(report)
 
 
 def convert(report: Mapping[str, Any]) -> Usage:

@@ -26,8 +26,6 @@ def command(account: str | None) -> None:
             terms = TermsKeeper(
                 book.load(settings.price_file, published=settings.published_prices), settings.multiplier
             )
-            async with pool.connection() as conn:
-                await terms.refresh(conn)
             intake = Intake(pool, terms, settings)
             return await rerate(pool, intake, account, lambda seen: progress.update(task, advance=seen))
 

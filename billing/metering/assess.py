@@ -2,17 +2,19 @@
 
 import hashlib
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
 from billing.errors import Fault
-from billing.metering.events import NO_CONTENT, UsageEvent, has_usage, usage_path
+from billing.metering import events
+from billing.metering.events import UsageEvent, has_usage, usage_path
 from billing.prices.terms import Terms
 from pricing.book import Book
 from pricing.charge import Charge, Price, Rate
 from pricing.errors import Unpriced, UsageError
-from pricing.rating import rate_request
-from pricing.usage import Usage, read
+from pricing.rating import price_list, rate_request
+from pricing.usage import Usage, canonical, convert, decode
 
 PICOS_MAX = 9 * 10**18
 """A single event above nine million dollars is absurd: refused. What is below fits 64 bits on its way to PostgreSQL."""
@@ -107,14 +109,15 @@ def assess(
     if not EARLIEST <= event.time <= latest:
         raise Refused("absurd_time", "$.time", f"The time {event.time.isoformat()} cannot be right.")
     try:
-        usage = read(event.usage) if has_usage(event.usage) else None
+        report = decode(event.usage) if has_usage(event.usage) else None
+        usage = None if report is None else convert(report)
     except UsageError as fault:
         raise Refused("invalid_usage", usage_path(fault), fault.detail) from None
     rate, quantities, amounts, review, note = _rated(event, usage, *terms.of(account_id, event.time))
     amount = sum(amounts)
     if amount > PICOS_MAX:
         raise Refused("absurd_usage", "$.usage", "This one event would cost more than nine million dollars.")
-    body = _kept(event, account_id)
+    body = _kept(event, account_id, report)
     return Assessed(
         index=index,
         account_id=account_id,
@@ -138,14 +141,17 @@ Rated = tuple[Rate | Nothing, tuple[int, ...], tuple[int, ...], str | None, str 
 
 
 def _rated(event: UsageEvent, usage: Usage | None, book: Book, multiplier: str) -> Rated:
+    model = event.served_model or (usage and usage.served_model) or event.model
     if not _owes(event, usage):
-        return Nothing(event.served_model or event.model, delivered=False), (1,), (0,), None, None
-    if usage is None:
-        return _for_review(event, NO_USAGE, "The event has no usage, so its cost is not known.")
+        return _nothing(model)
+    if usage is None or (usage.is_zero and event.ended == "completed"):
+        if _is_free(book, model, event.time):
+            return _nothing(model)
+        return _for_review(model, NO_USAGE, "The request was answered, but the event does not say what was used.")
     try:
         charge = charge_for(event, usage, book, multiplier)
     except Unpriced as fault:
-        return _for_review(event, UNPRICED_DIMENSION if fault.dimension else UNPRICED_MODEL, str(fault))
+        return _for_review(model, UNPRICED_DIMENSION if fault.dimension else UNPRICED_MODEL, str(fault))
     return charge.rate, charge.quantities, charge.rate.amounts(charge.quantities), None, None
 
 
@@ -155,8 +161,8 @@ def charge_for(event: UsageEvent, usage: Usage, book: Book, multiplier: str) -> 
         usage,
         model=event.model,
         at=event.time,
-        served_model=event.served_model or usage.served_model,
-        service_tier=event.service_tier or usage.service_tier,
+        served_model=event.served_model,
+        service_tier=event.service_tier,
         batch=event.batch,
         multiplier=multiplier,
     )
@@ -173,12 +179,28 @@ def delivered(usage: Usage) -> bool:
     return usage.output_tokens > 0 or any(dimension.startswith("image:") for dimension in usage.dimensions)
 
 
-def _for_review(event: UsageEvent, review: str, note: str) -> Rated:
-    return Nothing(event.served_model or event.model, delivered=True), (1,), (0,), review, note
+def _is_free(book: Book, model: str, at: datetime) -> bool:
+    """Whether a model costs nothing whatever is used, as those of moderation do, whose answers have no usage."""
+    try:
+        prices = price_list(book, model, at=at)
+    except Unpriced:
+        return False
+    return bool(prices) and all(price.official == "0" for price in prices)
 
 
-def _kept(event: UsageEvent, account_id: str) -> bytes:
-    """What is stored of an event, in one canonical spelling: no text, no key, its time in UTC."""
+def _nothing(model: str) -> Rated:
+    return Nothing(model, delivered=False), (1,), (0,), None, None
+
+
+def _for_review(model: str, review: str, note: str) -> Rated:
+    return Nothing(model, delivered=True), (1,), (0,), review, note
+
+
+def _kept(event: UsageEvent, account_id: str, report: dict[str, Any] | None) -> bytes:
+    """What is stored of an event, in one canonical spelling: no text, no key, its time in UTC, its usage sorted.
+
+    So the same event is the same bytes, however its sender wrote the JSON (rules.md Usage 1).
+    """
     return msgspec.json.encode(
         msgspec.structs.replace(
             event,
@@ -186,6 +208,7 @@ def _kept(event: UsageEvent, account_id: str) -> bytes:
             api_key=None,
             api_key_hash=None,
             time=event.time.astimezone(UTC),
-            content=NO_CONTENT,
+            usage=events.NO_USAGE if report is None else msgspec.Raw(canonical(report)),
+            content=events.NO_CONTENT,
         )
     )

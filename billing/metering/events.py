@@ -5,7 +5,6 @@ save the good events beside the bad ones.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -14,14 +13,18 @@ from msgspec import Meta
 from billing import wire
 from billing.errors import Fault, Invalid, TooLarge
 from billing.faults import faults_of
+from billing.text import Instant, Name, Price, Sha256
 from pricing import usage
 from pricing.errors import UsageError
 
-Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Milliseconds = Annotated[int, Meta(ge=0, le=86_400_000)]
 # What is not there: one object each, so that msgspec sees a default and leaves it out.
 NO_CONTENT = msgspec.Raw()
 NO_USAGE = msgspec.Raw()
+
+RERATED = "~rerated"
+"""How the id of an event ends that bills late what waited for a price (rerate.py); no gateway may use it."""
+
 Ended = Literal["completed", "client_aborted", "upstream_cut", "failed"]
 
 
@@ -29,7 +32,7 @@ class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """Who served the request, and what it cost us there in dollars."""
 
     name: Name
-    cost: Annotated[str, Meta(pattern=r"^\d{1,9}(\.\d{1,12})?$")] | None = None
+    cost: Price | None = None
 
 
 class UsageEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -37,10 +40,10 @@ class UsageEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
     id: Name
     source: Name
-    time: Annotated[datetime, Meta(tz=True)]
+    time: Instant
     account: Name | None = None
     api_key: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
-    api_key_hash: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    api_key_hash: Sha256 | None = None
     model: Name
     served_model: Name | None = None
     endpoint: Name | None = None
@@ -165,5 +168,6 @@ def _check_size(size: int, events_max: int) -> None:
         raise Invalid("empty_batch", "There is no event in the body.")
     if size > events_max:
         raise TooLarge(
-            "too_many_events", f"The body has {size} events; at most {events_max} are taken at once (batch_events_max)."
+            "too_many_events",
+            f"The body has {size} events; at most {events_max} are taken at once (BILLING_BATCH_EVENTS_MAX).",
         )

@@ -11,7 +11,7 @@ from billing.db.pool import Connection, Pool, with_retries
 from billing.metering import store
 from billing.metering.answers import Result, by_index, faulty, held_back, refusal, result_of
 from billing.metering.assess import Assessed, Refused, assess
-from billing.metering.events import Batch, UsageEvent
+from billing.metering.events import RERATED, Batch, UsageEvent
 from billing.metering.remembered import Numbers, Remembered
 from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
@@ -43,14 +43,13 @@ class Intake:
         """Book what was assessed; a result for each, in their order."""
         if not items:
             return []
-        rates = {item.rate for item in items}
-        numbers = await self.remembered.numbers_of(conn, rates, self.terms.current.version)
+        numbers = await self.remembered.numbers_of(conn, {item.rate for item in items}, self.terms.current.version)
         book = _book_all if all_or_nothing else _book
         return await with_retries(lambda: book(conn, items, numbers))
 
     async def _assess(self, conn: Connection, batch: Batch) -> tuple[list[Assessed], list[Result]]:
         latest = datetime.now(UTC) + timedelta(seconds=self.settings.event_ahead_seconds_max)
-        terms = self.terms.current
+        terms = await self.terms.fresh(conn)
         owners = await self.remembered.owners_of(conn, {_owner_named(event) for _, event in batch.events})
         assessed: list[Assessed] = []
         refused = faulty(batch)
@@ -59,6 +58,8 @@ class Intake:
             try:
                 if owner is None:
                     raise _unknown_owner(event)
+                if event.id.endswith(RERATED):
+                    raise Refused("reserved_id", "$.id", f"Ids that end in {RERATED} are those of events billed late.")
                 item = assess(index, event, *owner, terms=terms, latest=latest)
             except Refused as fault:
                 refused.append(refusal(index, event.id, [fault.fault(index)]))

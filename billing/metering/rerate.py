@@ -4,19 +4,22 @@ Nothing that is booked changes: each gets a second event that names it (`correct
 at the terms of that time, and billed in the period still open (rules.md Usage 4 and 5, Money 3).
 """
 
+import logging
 from collections.abc import Callable
 
 import msgspec
 from psycopg.rows import DictRow
 
 from billing.db.pool import Connection, Pool
-from billing.metering.assess import UNPRICED_DIMENSION, UNPRICED_MODEL, Assessed, assess
-from billing.metering.events import UsageEvent
+from billing.metering.assess import UNPRICED_DIMENSION, UNPRICED_MODEL, Assessed, Refused, assess
+from billing.metering.events import RERATED, UsageEvent
 from billing.metering.intake import Intake
+from billing.prices.terms import Terms
 from pricing import money
 
 PAGE = 500
-SUFFIX = "~rerated"
+
+log = logging.getLogger(__name__)
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,14 +52,15 @@ async def rerate(
     billed, amount, waiting = 0, 0, 0
     after = ("", "", "")
     async with pool.connection() as conn:
+        terms = await intake.terms.fresh(conn)
         while rows := await _waiting(conn, account_id, after):
             after = (rows[-1]["account_id"], rows[-1]["source"], rows[-1]["id"])
-            corrections = [item for place, row in enumerate(rows) if (item := _correction(intake, place, row))]
+            corrections = [item for place, row in enumerate(rows) if (item := _correction(terms, place, row))]
             results = await intake.book(conn, corrections)
             new = [item for item, result in zip(corrections, results, strict=True) if result.status == "accepted"]
             billed += len(new)
             amount += sum(item.amount for item in new)
-            waiting += len(rows) - len(corrections)
+            waiting += len(rows) - len(new)
             progress(len(rows))
     return Summary(billed=billed, amount=money.format(amount), waiting=waiting)
 
@@ -73,9 +77,12 @@ async def _waiting(conn: Connection, account_id: str | None, after: tuple[str, s
     return await (await conn.execute(WAITING, parameters)).fetchall()
 
 
-def _correction(intake: Intake, place: int, row: DictRow) -> Assessed | None:
-    """The event that bills this one instead, or None while it still has no price."""
-    kept = msgspec.json.decode(row["body"], type=UsageEvent)
-    event = msgspec.structs.replace(kept, id=kept.id + SUFFIX)
-    item = assess(place, event, row["account_id"], row["key_id"], terms=intake.terms.current, latest=event.time)
-    return None if item.review else msgspec.structs.replace(item, corrects=row["id"])
+def _correction(terms: Terms, place: int, row: DictRow) -> Assessed | None:
+    """What bills this event instead, or None while it has no price, or one that cannot be charged."""
+    event = msgspec.json.decode(row["body"], type=UsageEvent)
+    try:
+        item = assess(place, event, row["account_id"], row["key_id"], terms=terms, latest=event.time)
+    except Refused as fault:
+        log.warning("event %s of %s cannot be billed: %s", event.id, row["account_id"], fault)
+        return None
+    return None if item.review else msgspec.structs.replace(item, id=event.id + RERATED, corrects=event.id)

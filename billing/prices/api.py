@@ -1,7 +1,6 @@
 """Prices over HTTP: what everything costs, and what one request would cost."""
 
 from datetime import UTC, datetime
-from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -9,25 +8,24 @@ from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, JSONBody
-from msgspec import Meta
 
 from billing.accounts.keys import Principal
 from billing.errors import Fault, Invalid, NotFound, Unprocessable
 from billing.http import StrictRequest, requires
-from billing.metering.events import Name, usage_path
+from billing.metering.events import usage_path
 from billing.pages import Listing
 from billing.prices.catalogue import PriceView, last_change, prices
 from billing.prices.documents import respond
 from billing.prices.keeper import TermsKeeper
 from billing.prices.lists import Form, everything, listing
 from billing.settings import Settings
+from billing.text import Instant, Name
 from billing.times import instant
 from pricing.book import Book
 from pricing.errors import Unpriced, UsageError
 from pricing.rating import rate_request
 from pricing.usage import read
 
-Instant = Annotated[datetime, Meta(tz=True)]
 LISTED = {200: ResponseSpec(Listing[PriceView], generate_examples=False, description="The prices.")}
 
 
@@ -116,8 +114,8 @@ async def quote(
             usage,
             model=data.model,
             at=at,
-            served_model=data.served_model or usage.served_model,
-            service_tier=data.service_tier or usage.service_tier,
+            served_model=data.served_model,
+            service_tier=data.service_tier,
             batch=data.batch,
             multiplier=multiplier,
         )

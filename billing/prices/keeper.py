@@ -8,14 +8,16 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from billing.db.pool import Connection, Pool
-from billing.errors import Fault, Invalid
+from billing.errors import Fault, Invalid, Unavailable
 from billing.prices import store
 from billing.prices.terms import Terms
 from pricing.book import Book
 from pricing.errors import BookError
 
 LOOK_SECONDS = 1.0
-"""How long another process may go by terms that have just been changed."""
+"""How long another process may show prices that have just been changed. It never charges by them: see `fresh`."""
+RETRY_AFTER_SECONDS = 10
+UNREAD = -1
 
 log = logging.getLogger(__name__)
 
@@ -27,23 +29,36 @@ class TermsKeeper:
         self.book = book
         self.multiplier = multiplier
         self.current = Terms(
-            version=-1, book=book, multiplier=multiplier, books={}, multipliers={}, plans={}, plan_multipliers={}
+            version=UNREAD, book=book, multiplier=multiplier, books={}, multipliers={}, plans={}, plan_multipliers={}
         )
 
-    async def refresh(self, conn: Connection) -> None:
-        """Take over what has changed, if anything has."""
+    async def fresh(self, conn: Connection) -> Terms:
+        """The terms as they are now: whatever charges must ask here, for a charge is for ever (rules.md Money 3).
+
+        Raises Unavailable while the terms in the database cannot be read: nothing is charged by guesswork.
+        """
         if await store.version(conn) != self.current.version:
-            self.current = await store.terms(conn, self.book, self.multiplier)
+            try:
+                self._take(await store.terms(conn, self.book, self.multiplier))
+            except BookError as error:
+                log.error("the prices operators have added do not make a book: %s", error)
+                detail = "The prices operators have added do not make a book with this release's tables."
+                raise Unavailable("terms_unreadable", detail, retry_after=RETRY_AFTER_SECONDS) from None
+        return self.current
+
+    def _take(self, terms: Terms) -> None:
+        if terms.version > self.current.version:
+            self.current = terms
 
     async def keep_fresh(self, pool: Pool) -> None:
-        """Refresh for ever; while the database is away, the last terms known stand."""
+        """Look again for ever, for those who only show prices; while that fails, the last terms known stand."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
             try:
                 async with pool.connection() as conn:
-                    await self.refresh(conn)
-            except (psycopg.Error, PoolTimeout, BookError) as error:
-                log.warning("the terms could not be read again: %s", error)
+                    await self.fresh(conn)
+            except (psycopg.Error, PoolTimeout, Unavailable) as error:
+                log.warning("the terms could not be read: %s", error)
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def change(self, pool: Pool, work: Callable[[Connection], Awaitable[None]]) -> None:
         """Do `work`, which changes the terms, if what comes of it is a book without faults; else nothing.
@@ -59,4 +74,4 @@ class TermsKeeper:
             except BookError as error:
                 faults = tuple(Fault("price_fault", fault, "$") for fault in error.faults)
                 raise Invalid("price_fault", "These prices do not make a book.", faults) from None
-        self.current = terms
+        self._take(terms)

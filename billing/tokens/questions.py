@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from billing.metering.events import Name
+from billing.text import Name
 from pricing import tokens
 from pricing.tokens import Counted, Limits, Piece
 

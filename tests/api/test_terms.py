@@ -8,10 +8,12 @@ import pytest
 
 from billing import proof
 from billing.db.pool import Connection, Pool
+from billing.metering.intake import Intake
 from billing.prices.keeper import TermsKeeper
+from billing.settings import Settings
 from pricing import book
 from tests.api.test_accounts import issued, made
-from tests.metering.events import event
+from tests.metering.events import batch, event
 
 pytestmark = pytest.mark.anyio
 
@@ -164,12 +166,52 @@ async def test_prices_that_make_no_book_are_refused_and_change_nothing(
     assert (await client.get("/v1/prices/other-model")).status_code == 404
 
 
+async def test_what_was_agreed_holds_from_the_first_request_of_a_process(
+    client: httpx.AsyncClient, pool: Pool, settings: Settings
+) -> None:
+    account = await made(client)
+    given = {"multiplier": "0.25", "reason": "friend", "effective_from": "2026-10-01T00:00:00Z"}
+    await client.post(f"/v1/accounts/{account}/multipliers", json=given)
+    other = Intake(pool, TermsKeeper(book.load(), "0.5"), settings)
+    [result] = await other.post(batch(event(account, "1", usage=THOUSAND)))
+    assert result.charge == "0.0225"  # $0.09 × 0.25
+    await client.post(f"/v1/accounts/{account}/multipliers", json={**given, "multiplier": "0.2"})
+    [result] = await other.post(batch(event(account, "2", usage=THOUSAND)))
+    assert result.charge == "0.018"  # $0.09 × 0.2
+
+
+async def test_nothing_is_charged_while_the_terms_cannot_be_read(
+    client: httpx.AsyncClient, conn: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    account = await made(client)
+    await client.post("/v1/price-rows", json={"rows": [price()]})
+    await conn.execute("ALTER TABLE price_rows DISABLE TRIGGER ALL")
+    await conn.execute("UPDATE price_rows SET unit = '1M_apples'")
+    await conn.execute("UPDATE terms_version SET version = version + 1")
+    answer = await client.post("/v1/events", json=event(account))
+    assert (answer.status_code, answer.json()["code"]) == (503, "terms_unreadable")
+    assert answer.headers["Retry-After"]
+    await conn.execute("UPDATE price_rows SET unit = '1M_tokens'")
+    assert (await client.post("/v1/events", json=event(account))).status_code == 200
+
+
+async def test_an_event_that_cannot_be_billed_keeps_no_other_from_it(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    absurd = event(account, "absurd", model="house-model", usage={"prompt_tokens": 10**12})
+    plain = event(account, "plain", model="house-model", usage={"prompt_tokens": 10**6})
+    await client.post("/v1/events", json=[absurd, plain])
+    await client.post("/v1/price-rows", json={"rows": [price(price="40000000")]})
+    assert (await client.post("/v1/events/rerate")).json() == {"billed": 0, "amount": "0", "waiting": 2}
+    await client.post("/v1/price-rows", json={"rows": [price(price="40")]})
+    assert (await client.post("/v1/events/rerate")).json()["billed"] == 1
+
+
 async def test_another_process_learns_of_new_terms(client: httpx.AsyncClient, pool: Pool, conn: Connection) -> None:
     other = TermsKeeper(book.load(), "0.5")
-    await other.refresh(conn)
+    await other.fresh(conn)
     before = other.current
-    await other.refresh(conn)
+    await other.fresh(conn)
     assert other.current is before
     await client.post("/v1/price-rows", json={"rows": [price()]})
-    await other.refresh(conn)
+    await other.fresh(conn)
     assert other.current.book.card("house-model") is not None

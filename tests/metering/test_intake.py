@@ -1,9 +1,11 @@
 """Events taken against a real database: identity, prices, reviews, failures, late usage, whole batches or none."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from billing.accounts import keys
@@ -12,12 +14,13 @@ from billing.db.dollars import picos
 from billing.db.pool import Connection, Pool
 from billing.metering import reads
 from billing.metering.answers import Result
+from billing.metering.events import JSON, read
 from billing.metering.intake import Intake
 from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
 from pricing import book, money
 from tests import factories
-from tests.metering.events import GPT_4_CHARGE, batch, event
+from tests.metering.events import GPT_4, GPT_4_CHARGE, batch, event
 
 pytestmark = pytest.mark.anyio
 
@@ -53,6 +56,13 @@ async def test_the_same_event_again_is_a_duplicate_with_the_first_charge(
     [again] = await intake.post(batch(event(account)))
     assert (again.status, again.charge) == ("duplicate", GPT_4_CHARGE)
     assert await posted(conn, account) == "-" + GPT_4_CHARGE
+
+
+async def test_the_same_event_in_another_spelling_of_json_is_the_same_event(intake: Intake, account: str) -> None:
+    first = msgspec.json.encode([event(account, "1"), event(account, "2", usage=None)])
+    again = [{**event(account, "1"), "usage": dict(reversed(GPT_4.items()))}, event(account, "2", usage=...)]
+    await intake.post(read(first, JSON, 10))
+    assert statuses(await intake.post(read(json.dumps(again, indent=2).encode(), JSON, 10))) == ["duplicate"] * 2
 
 
 async def test_an_instant_in_another_spelling_is_the_same_event(intake: Intake, account: str) -> None:
@@ -110,11 +120,11 @@ async def test_a_dimension_without_a_price_is_never_free(intake: Intake, account
     assert "input_audio" in (result.reason or "")
 
 
-@pytest.mark.parametrize("usage", [..., None])
+@pytest.mark.parametrize("usage", [..., None, {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}])
 async def test_an_answer_without_usage_is_flagged(intake: Intake, account: str, usage: object) -> None:
     [result] = await intake.post(batch(event(account, usage=usage, stream=True)))
     assert result.status == "unpriced"
-    assert "no usage" in (result.reason or "")
+    assert "does not say what was used" in (result.reason or "")
 
 
 @pytest.mark.parametrize(
@@ -124,6 +134,8 @@ async def test_an_answer_without_usage_is_flagged(intake: Intake, account: str, 
         ({"status": 429, "usage": {"prompt_tokens": 19, "completion_tokens": 0}}, "0"),
         ({"ended": "failed", "usage": {"prompt_tokens": 19, "completion_tokens": 0}}, "0"),
         ({"status": 500, "model": "no-such-model", "usage": ...}, "0"),
+        ({"ended": "client_aborted", "usage": {"prompt_tokens": 0, "completion_tokens": 0}}, "0"),
+        ({"model": "omni-moderation-latest", "usage": ...}, "0"),
         ({"ended": "upstream_cut"}, GPT_4_CHARGE),
         ({"ended": "failed"}, GPT_4_CHARGE),
         ({"status": 499, "ended": "client_aborted"}, GPT_4_CHARGE),
@@ -150,6 +162,9 @@ async def test_what_was_delivered_is_billed_and_nothing_else(
             "$.usage.prompt_tokens_details.cached_tokens",
         ),
         ({"usage": {}}, "$.usage"),
+        ({"usage": {"gen_ai.usage.input_tokens": 1, "gen_ai.response.id": "a\x00"}}, "$.usage.gen_ai.response.id"),
+        ({"usage": {"gen_ai.usage.input_tokens": 1, "gen_ai.response.id": "a" * 201}}, "$.usage.gen_ai.response.id"),
+        ({"id": "chatcmpl-1~rerated"}, "$.id"),
         ({"usage": {"prompt_tokens": 10**12, "completion_tokens": 0}}, "$.usage"),
     ],
 )
@@ -273,6 +288,18 @@ async def test_late_usage_is_billed_in_the_open_period_with_its_own_time(
         (november, GPT_4_CHARGE),
         (on_time, GPT_4_CHARGE),
     ]
+
+
+@pytest.mark.parametrize("number", ["1e-99999999999999999999", "1e-200000", "1." + "1" * 20_000, "1e999999999"])
+async def test_an_absurd_number_is_refused_beside_good_events(
+    intake: Intake, conn: Connection, account: str, number: str
+) -> None:
+    body = b"[" + msgspec.json.encode(event(account, "good")) + b"," + msgspec.json.encode(event(account, "bad")) + b"]"
+    spoilt = body.replace(b'{"prompt_tokens":19', b'{"seconds":' + number.encode() + b',"prompt_tokens":19', 2)
+    spoilt = spoilt.replace(b'{"seconds":' + number.encode() + b",", b"{", 1)
+    good, bad = await intake.post(read(spoilt, JSON, 10))
+    assert (good.status, bad.status) == ("accepted", "rejected")
+    assert await posted(conn, account) == "-" + GPT_4_CHARGE
 
 
 PLATFORM_MODELS = {

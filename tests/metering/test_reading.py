@@ -59,6 +59,8 @@ def test_every_fault_of_an_event_is_named_at_once() -> None:
         ({"id": ""}, "$.id"),
         ({"id": "x" * 201}, "$.id"),
         ({"id": "a\x00b"}, "$.id"),
+        ({"id": "a\n"}, "$.id"),
+        ({"model": "a\u2028b"}, "$.model"),
         ({"id": 1}, "$.id"),
         ({"id": None}, "$.id"),
         ({"time": "yesterday"}, "$.time"),

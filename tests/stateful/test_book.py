@@ -122,8 +122,10 @@ class Book(RuleBasedStateMachine):
 
     @staticmethod
     def waits(request: dict[str, Any]) -> bool:
-        used = request["input"] + request["output"] > 0
-        return request["model"] not in OFFICIAL and used and (request["status"] == 200 or request["output"] > 0)
+        """An answer that does not say what was used, or whose price nobody knows."""
+        if request["status"] != 200:
+            return request["model"] not in OFFICIAL and request["output"] > 0
+        return request["model"] not in OFFICIAL or request["input"] + request["output"] == 0
 
     @rule(account=accounts, amount=amounts, takes=st.booleans())
     def move(self, account: str, amount: int, takes: bool) -> None:
