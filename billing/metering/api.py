@@ -13,7 +13,7 @@ from msgspec import Meta
 from billing.accounts import store as accounts
 from billing.accounts.keys import Principal
 from billing.db.pool import Pool
-from billing.errors import Conflict, Invalid, NotFound
+from billing.errors import Conflict, Fault, Invalid, NotFound
 from billing.http import Cursor, Limit, StrictRequest, requires
 from billing.metering import reads
 from billing.metering.answers import LISTED_MAX, Answer, Result, answer
@@ -66,6 +66,8 @@ async def post_events(
     content_type = request.expect_content_type(JSON, NDJSON)
     batch = read(await request.body(), content_type, settings.batch_events_max)
     found = await intake.post(batch, all_or_nothing=all_or_nothing)
+    if all_or_nothing and any(result.status == "conflict" for result in found):
+        raise _conflicting(found)
     if all(result.status == "rejected" for result in found):
         raise _nothing_accepted(found)
     everything = results == "all" or (results is None and len(found) <= LISTED_MAX)
@@ -75,10 +77,20 @@ async def post_events(
 def _nothing_accepted(found: list[Result]) -> Invalid:
     faults = tuple(fault for result in found for fault in result.errors)
     subject = "The event was not" if len(found) == 1 else f"None of the {len(found)} events was"
-    return Invalid("nothing_accepted", f"{subject} accepted. {found[0].reason}", faults)
+    first = next((result for result in found if result.errors), found[0])
+    return Invalid("nothing_accepted", f"{subject} accepted. {first.reason}", faults)
 
 
-@get("/v1/events/{event_id:str}", guards=[requires("customer", "gateway", "admin")], tags=["usage"])
+def _conflicting(found: list[Result]) -> Conflict:
+    """Of a batch that was to be booked whole, some events are booked already, as something else."""
+    faults = tuple(
+        Fault("conflict", result.reason or "", "$", result.index) for result in found if result.status == "conflict"
+    )
+    sentence = f"Nothing was booked: {len(faults)} of the {len(found)} events are booked already with another content."
+    return Conflict("conflicting_events", sentence, faults)
+
+
+@get("/v1/events/{event_id:path}", guards=[requires("customer", "gateway", "admin")], tags=["usage"])
 async def get_event(
     event_id: FromPath[str],
     pool: NamedDependency[Pool],
@@ -87,6 +99,22 @@ async def get_event(
     account: FromQuery[str | None] = None,
 ) -> EventView:
     """One event: what was posted, its charge explained line by line, and its postings."""
+    return await _told(pool, principal, event_id.removeprefix("/"), source, account)
+
+
+@get("/v1/event", guards=[requires("customer", "gateway", "admin")], tags=["usage"])
+async def get_event_by_id(
+    id: FromQuery[str],
+    pool: NamedDependency[Pool],
+    principal: NamedDependency[Principal],
+    source: FromQuery[str | None] = None,
+    account: FromQuery[str | None] = None,
+) -> EventView:
+    """The same for every id, also for one that cannot stand in a path: `..`, `rerate`, `a//b`."""
+    return await _told(pool, principal, id, source, account)
+
+
+async def _told(pool: Pool, principal: Principal, event_id: str, source: str | None, account: str | None) -> EventView:
     account_id = principal.account(account) if principal.account_id else account
     async with pool.connection() as conn:
         found = await reads.find(conn, event_id=event_id, source=source, account_id=account_id)
@@ -181,4 +209,6 @@ async def get_usage(
     )
 
 
-router = Router("/", route_handlers=[post_events, get_event, list_events_for_review, rerate_events, get_usage])
+router = Router(
+    "/", route_handlers=[post_events, get_event, get_event_by_id, list_events_for_review, rerate_events, get_usage]
+)

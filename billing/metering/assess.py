@@ -26,6 +26,9 @@ NO_USAGE = "no_usage"
 UNPRICED_MODEL = "unpriced_model"
 UNPRICED_DIMENSION = "unpriced_dimension"
 
+UNKNOWN_MODEL = "unknown"
+"""Stands for every name the book does not know: prices are kept for ever, and anybody can make up names."""
+
 
 class StoredPrice(msgspec.Struct, frozen=True, kw_only=True):
     """A price as the table `prices` keeps it. `official` is None when there is no price to be had."""
@@ -142,16 +145,18 @@ Rated = tuple[Rate | Nothing, tuple[int, ...], tuple[int, ...], str | None, str 
 
 def _rated(event: UsageEvent, usage: Usage | None, book: Book, multiplier: str) -> Rated:
     model = event.served_model or (usage and usage.served_model) or event.model
+    card = book.card(model)
+    named = card.name if card is not None else UNKNOWN_MODEL
     if not _owes(event, usage):
-        return _nothing(model)
+        return _nothing(named)
     if usage is None or (usage.is_zero and event.ended == "completed"):
         if _is_free(book, model, event.time):
-            return _nothing(model)
-        return _for_review(model, NO_USAGE, "The request was answered, but the event does not say what was used.")
+            return _nothing(named)
+        return _for_review(named, NO_USAGE, "The request was answered, but the event does not say what was used.")
     try:
         charge = charge_for(event, usage, book, multiplier)
     except Unpriced as fault:
-        return _for_review(model, UNPRICED_DIMENSION if fault.dimension else UNPRICED_MODEL, str(fault))
+        return _for_review(named, UNPRICED_DIMENSION if fault.dimension else UNPRICED_MODEL, str(fault))
     return charge.rate, charge.quantities, charge.rate.amounts(charge.quantities), None, None
 
 

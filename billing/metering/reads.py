@@ -33,8 +33,8 @@ class LineView(msgspec.Struct, frozen=True, kw_only=True):
 class EventView(msgspec.Struct, frozen=True, kw_only=True):
     """An event as it was booked. `event` is what was posted, without texts and keys; null once it is too old to keep.
 
-    `ref` names it among all accounts and sources: the edge of a page of events. `digest`, `transaction` and `position`
-    are what the evidence of an invoice line is made of (docs/evidence.md).
+    `ref` names it among all accounts and sources, whatever those are called: the edge of a page of events.
+    `digest`, `transaction` and `position` are what the evidence of an invoice line is made of (docs/evidence.md).
     `postings` is the ledger's transaction it was booked with, which sums up all events of the account in its batch.
     """
 
@@ -58,7 +58,7 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 EVENTS: LiteralString = """
-SELECT account_id || '/' || source || '/' || charges.id AS id, charges.id AS event_id, source, account_id, time, review,
+SELECT charges.transaction || '.' || charges.position AS id, charges.id AS event_id, source, account_id, time, review,
        price_ids, quantities, amount, digest, transaction, position, corrects, events.body,
        (
          SELECT later.id FROM charges AS later
@@ -177,6 +177,7 @@ async def usage(
           SELECT {columns} dimension, requests, quantity, amount
           FROM usage_rollups JOIN prices ON prices.id = price_id
           WHERE account_id = %(account_id)s
+            AND billed >= date_bin('15 minutes', %(start)s, 'epoch')  -- never before its slot; leads the primary key
             AND slot >= date_bin('15 minutes', %(start)s, 'epoch') AND slot < %(end)s
         ),
         by_dimension AS (

@@ -16,11 +16,10 @@ POST_USAGE = (files("billing.metering") / "post_usage.sql").read_text()
 
 
 class Known(msgspec.Struct, frozen=True):
-    """An event that was booked before: whether its content is `same`, what it cost (picodollars), and its review."""
+    """An event that was booked before: whether its content is the `same`, and what it cost (picodollars)."""
 
     same: bool
     amount: int
-    review: str | None
 
 
 async def account_ids(conn: Connection, wanted: Iterable[str]) -> set[str]:
@@ -112,7 +111,7 @@ async def known(conn: Connection, items: Sequence[Assessed]) -> list[Known]:
     """What is booked under the identities of these events, all of which are there."""
     cursor = await conn.execute(
         """
-        SELECT charges.digest = given.digest AS same, charges.amount, charges.review
+        SELECT charges.digest = given.digest AS same, charges.amount
         FROM unnest(%(account_ids)s, %(sources)s, %(ids)s, %(digests)s) WITH ORDINALITY
           AS given(account_id, source, id, digest, position)
         JOIN charges USING (account_id, source, id)
@@ -125,4 +124,4 @@ async def known(conn: Connection, items: Sequence[Assessed]) -> list[Known]:
             "digests": BytesArray.of(item.digest for item in items),
         },
     )
-    return [Known(row["same"], picos(row["amount"]), row["review"]) for row in await cursor.fetchall()]
+    return [Known(row["same"], picos(row["amount"])) for row in await cursor.fetchall()]
