@@ -5,8 +5,9 @@ from typing import Literal
 
 import msgspec
 import psycopg
-from litestar import Response, get
+from litestar import Response, route
 from litestar.datastructures import State
+from litestar.enums import HttpMethod
 
 from billing.db.migrate import pending
 from billing.db.partitions import unpartitioned
@@ -15,6 +16,7 @@ from billing.errors import Fault, Unavailable
 from billing.observe import metrics
 
 DATABASE_SECONDS_MAX = 2.0
+PROBED = [HttpMethod.GET, HttpMethod.HEAD]  # some load balancers ask for the head only; the server cuts the body off
 PUBLIC: list[dict[str, list[str]]] = [{}]  # how the schema says that no key is needed
 
 
@@ -29,13 +31,13 @@ class Ready(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-@get("/healthz", tags=["operations"], security=PUBLIC, sync_to_thread=False)
+@route("/healthz", http_method=PROBED, tags=["operations"], security=PUBLIC, sync_to_thread=False)
 def healthz() -> Alive:
     """Whether the process lives. It says nothing of the database: a restart would not help that."""
     return Alive()
 
 
-@get("/readyz", tags=["operations"], security=PUBLIC)
+@route("/readyz", http_method=PROBED, tags=["operations"], security=PUBLIC)
 async def readyz(state: State) -> Ready:
     """Whether requests can be served: the database answers and its schema is this release's. 503 names what fails."""
     try:
@@ -56,7 +58,7 @@ async def _warnings(conn: Connection) -> tuple[str, ...]:
     return (f"{strays} events lie in events_default: a month's partition was missing.",) if strays else ()
 
 
-@get("/metrics", tags=["operations"], security=PUBLIC, sync_to_thread=False)
+@route("/metrics", http_method=PROBED, tags=["operations"], security=PUBLIC, sync_to_thread=False)
 def prometheus() -> Response[bytes]:
     """Counts and times in Prometheus' text format; nothing in it names a customer."""
     return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)

@@ -43,7 +43,7 @@ async def rows_of(
         """
         SELECT * FROM ({select}) AS listed
         WHERE %(edge)s::text IS NULL
-           OR ({key}, id) {older} (SELECT {key}, id FROM ({select}) AS edge WHERE id = %(edge)s)
+           OR ({key}, id) {older} (SELECT {key}, id FROM ({select}) AS edge WHERE id = %(edge)s LIMIT 1)
         ORDER BY {key} {direction}, id {direction}
         LIMIT %(limit)s + 1
         """

@@ -5,6 +5,7 @@
 
 import logging
 import re
+import traceback
 from typing import Any
 
 import msgspec
@@ -76,7 +77,7 @@ def as_problem(request: Request[Any, Any, Any], error: Exception) -> Problem:
         case psycopg.OperationalError() | psycopg.InterfaceError():
             sentence = "The database cannot be reached; nothing was changed unless it had just been committed."
             return Unavailable("database_unavailable", sentence, retry_after=RETRY_AFTER_SECONDS)
-        case psycopg.DataError():
+        case psycopg.DataError() | UnicodeEncodeError():
             return Invalid("not_storable", "A value of the request is outside of what the database can keep.")
         case _:
             sentence = f"This is our fault and has been logged as request {request_id.get()}."
@@ -127,7 +128,29 @@ def _http(request: Request[Any, Any, Any], error: HTTPException) -> Problem:
 
 
 def _report(problem: Problem, error: Exception) -> None:
+    of_database = _of_database(error)
     if problem.status == 503:
-        log.warning("%s: %s", problem.code, type(error).__name__, extra={"reason": str(error).strip()[:300]})
+        reason = (of_database and of_database.diag.message_primary) or str(error).strip()
+        log.warning("%s: %s", problem.code, type(error).__name__, extra={"reason": reason[:300]})
+    elif of_database is not None:
+        stack = "".join(traceback.format_tb(error.__traceback__))
+        log.error("unexpected error of the database", extra={**_told_by(of_database), "stack": stack})
     else:
         log.error("unexpected error", exc_info=error)
+
+
+def _of_database(error: BaseException | None) -> psycopg.Error | None:
+    """The database's error that this is, or that led to it."""
+    while error is not None and not isinstance(error, psycopg.Error):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _told_by(error: psycopg.Error) -> dict[str, Any]:
+    """What PostgreSQL says is wrong. Not its DETAIL, nor the message as Python prints it: those hold the row that
+    failed, with whatever a customer wrote into it."""
+    return {
+        "sqlstate": error.sqlstate,
+        "reason": (error.diag.message_primary or type(error).__name__)[:300],
+        "constraint": error.diag.constraint_name,
+    }

@@ -1,53 +1,48 @@
 """Accounts, keys and balances over HTTP."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
+from typing import Literal
 
 import msgspec
 from litestar import Router, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
-from msgspec import Meta
 
 from billing import ids
-from billing.accounts import keys, store
+from billing.accounts import keys, store, zones
 from billing.accounts.keys import Key, Principal
 from billing.accounts.store import Account
-from billing.db.pool import Pool
+from billing.db.pool import Connection, Pool
 from billing.errors import Fault, Invalid
 from billing.http import Cursor, Limit, requires
 from billing.pages import Listing, Page
+from billing.text import AccountId, Instant, Lines, Name
+from billing.times import bounded
 from pricing import money
-
-Text = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Lines = Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f]*$")]
-AccountId = Annotated[str, Meta(pattern=r"^acct_[A-Za-z0-9_-]{1,59}$")]
-Instant = Annotated[datetime, Meta(tz=True)]
 
 
 class NewAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An account to be made. An `id` of your own makes the request safe to send again; without one it is given."""
 
-    name: Text
+    name: Name
     id: AccountId | None = None
-    email: Text | None = None
+    email: Name | None = None
     address: Lines | None = None
-    time_zone: Text = "UTC"
+    time_zone: Name = "UTC"
 
 
 class AccountChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is to change; what is not named stays. Invoices made before keep what they said."""
 
-    name: Text | msgspec.UnsetType = msgspec.UNSET
-    email: Text | msgspec.UnsetType | None = msgspec.UNSET
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    email: Name | msgspec.UnsetType | None = msgspec.UNSET
     address: Lines | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A customer's key to be made, for one account."""
 
-    name: Text = "default"
+    name: Name = "default"
     expires_at: Instant | None = None
 
 
@@ -55,7 +50,7 @@ class NewServiceKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """A key to be made for a gateway, which posts usage, or for an administrator."""
 
     scope: Literal["gateway", "admin"]
-    name: Text
+    name: Name
     expires_at: Instant | None = None
 
 
@@ -81,8 +76,8 @@ class BalanceView(msgspec.Struct, frozen=True, kw_only=True):
 @post("/v1/accounts", guards=[requires("admin")], tags=["accounts"])
 async def create_account(data: JSONBody[NewAccount], pool: NamedDependency[Pool]) -> Account:
     """Make an account."""
-    _check_zone(data.time_zone)
     async with pool.connection() as conn:
+        await _check_zone(conn, data.time_zone)
         return await store.create(
             conn,
             account_id=data.id or ids.new("acct"),
@@ -196,15 +191,14 @@ async def revoke_key(key_id: FromPath[str], pool: NamedDependency[Pool]) -> Key:
         return await keys.revoke(conn, key_id)
 
 
-def _check_zone(name: str) -> None:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        detail = f"There is no time zone {name!r}; a name looks like Europe/Berlin."
-        raise Invalid("unknown_time_zone", detail, (Fault("unknown_time_zone", detail, "$.time_zone"),)) from None
+async def _check_zone(conn: Connection, name: str) -> None:
+    if not await zones.known(conn, name):
+        detail = f"There is no time zone {name}; a name looks like Europe/Berlin."
+        raise Invalid("unknown_time_zone", detail, (Fault("unknown_time_zone", detail, "$.time_zone"),))
 
 
 def _check_expiry(expires_at: datetime | None) -> None:
+    bounded(expires_at, "$.expires_at")
     if expires_at is not None and expires_at <= datetime.now(UTC):
         detail = "The key would have expired already."
         raise Invalid("expired", detail, (Fault("expired", detail, "$.expires_at"),))

@@ -13,7 +13,7 @@ from billing.cli._print import as_json_option, console, exact, print_json
 from billing.db.pool import Connection, Pool
 from billing.errors import Unprocessable
 from billing.ledger.api import NewTopUp
-from billing.ledger.money import Movement, book
+from billing.ledger.movements import Movement, book
 from billing.ledger.reads import PostingView
 from pricing import money
 

@@ -14,6 +14,7 @@ from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import FromPath
 from litestar.response import Redirect
+from litestar.status_codes import HTTP_404_NOT_FOUND
 
 from billing.problems import MEDIA_TYPE, Details
 
@@ -99,12 +100,25 @@ def asset(name: FromPath[str]) -> Response[bytes]:
     return Response((STATIC / name).read_bytes(), media_type=ASSETS[name], headers=CACHED)
 
 
+def refuse(response: Response[Any]) -> Response[Any]:
+    """Litestar shows a page of its own where there is nothing: we refuse, as everywhere."""
+    if response.status_code == HTTP_404_NOT_FOUND:
+        raise NotFoundException
+    return response
+
+
 def config(bodies: Bodies) -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Billing",
         version=version("relay-billing"),
         description=DESCRIPTION,
-        openapi_router=Router("/schema", route_handlers=[asset], response_headers=HEADERS, include_in_schema=False),
+        openapi_router=Router(
+            "/schema",
+            route_handlers=[asset],
+            response_headers=HEADERS,
+            include_in_schema=False,
+            after_request=refuse,
+        ),
         render_plugins=[Page(), Description(bodies)],
         use_handler_docstrings=True,
         security=[{"key": []}],

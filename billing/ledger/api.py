@@ -6,21 +6,19 @@ import msgspec
 from litestar import Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody
-from msgspec import Meta
 
 from billing import idempotency
-from billing.accounts.api import Instant, Text
 from billing.accounts.keys import Principal
 from billing.accounts.store import get as get_account
 from billing.db.pool import Connection, Pool
 from billing.errors import Fault, Invalid
 from billing.http import Cursor, Limit, StrictRequest, requires
-from billing.ledger.money import Movement, book
+from billing.ledger.movements import Movement, book
 from billing.ledger.reads import PostingView, journal
 from billing.pages import Listing, Page
+from billing.text import Dollars, Instant, Name
 from pricing import money
 
-Dollars = Annotated[str, Meta(pattern=r"^-?[0-9]{1,9}(\.[0-9]{1,12})?$", description="Exact dollars, such as 12.50.")]
 IdempotencyKey = Annotated[
     str | None, HeaderParameter(name="Idempotency-Key", description="Makes the request safe to send again.")
 ]
@@ -30,8 +28,8 @@ class NewTopUp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Money that came in, more than zero. `effective_at` is the day it counts from: now, if not said."""
 
     amount: Dollars
-    reference: Text | None = None
-    reason: Text | None = None
+    reference: Name | None = None
+    reason: Name | None = None
     effective_at: Instant | None = None
 
 
@@ -39,8 +37,8 @@ class NewAdjustment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """A correction of the wallet, with its reason; a negative amount takes away."""
 
     amount: Dollars
-    reason: Text
-    reference: Text | None = None
+    reason: Name
+    reference: Name | None = None
     effective_at: Instant | None = None
 
 

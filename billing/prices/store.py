@@ -8,21 +8,17 @@ import io
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import date, datetime
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from psycopg import sql
 from psycopg.errors import ForeignKeyViolation
 
 from billing.db.pool import Connection
 from billing.errors import Conflict, NotFound
 from billing.prices.terms import Dated, Terms
+from billing.text import Name, Price, Word
 from pricing.book import Book
 from pricing.entries import PRICE_COLUMNS
-
-Cell = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Word = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Price = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,12})?$")]
 
 CONFIDENCE = "A"
 """An operator's price is what the operator says it is."""
@@ -34,12 +30,12 @@ class NewPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     `price` is dollars for one `unit`, before the multiplier. It holds from midnight UTC of `effective_from`.
     """
 
-    model: Cell
-    dimension: Cell
-    unit: Cell
+    model: Name
+    dimension: Name
+    unit: Name
     price: Price
     effective_from: date
-    source: Cell
+    source: Name
     tier: Word = ""
     context: Word = ""
     effective_to: date | None = None
@@ -76,6 +72,16 @@ class MultiplierRow(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     actor: str
     created_at: datetime
+
+
+PRICE_ROW = sql.SQL("""
+id, account_id AS account, model, dimension, tier, context, unit, trim_scale(price)::text AS price,
+effective_from, effective_to, source, note, actor, created_at
+""")
+MULTIPLIER_ROW = sql.SQL("""
+id, plan_id AS plan, account_id AS account, trim_scale(multiplier)::text AS multiplier,
+effective_from, reason, actor, created_at
+""")
 
 
 async def version(conn: Connection) -> int:
@@ -142,13 +148,12 @@ def _by_owner(rows: Iterable[tuple[str | None, datetime, str | None]]) -> dict[s
 async def price_rows(conn: Connection, account_id: str | None = None) -> list[PriceRow]:
     """The prices operators have added, in the order in which they came: all, or those of one account."""
     cursor = await conn.execute(
-        """
-        SELECT id, account_id AS account, model, dimension, tier, context, unit, trim_scale(price)::text AS price,
-               effective_from, effective_to, source, note, actor, created_at
+        sql.SQL("""
+        SELECT {columns}
         FROM price_rows
         WHERE %(account_id)s::text IS NULL OR account_id = %(account_id)s
         ORDER BY id
-        """,
+        """).format(columns=PRICE_ROW),
         {"account_id": account_id},
     )
     return [PriceRow(**row) for row in await cursor.fetchall()]
@@ -157,14 +162,13 @@ async def price_rows(conn: Connection, account_id: str | None = None) -> list[Pr
 async def multipliers(conn: Connection, *, plan: str | None = None, account: str | None = None) -> list[MultiplierRow]:
     """Multipliers, the newest first: of one plan, of one account, or all."""
     cursor = await conn.execute(
-        """
-        SELECT id, plan_id AS plan, account_id AS account, trim_scale(multiplier)::text AS multiplier,
-               effective_from, reason, actor, created_at
+        sql.SQL("""
+        SELECT {columns}
         FROM multipliers
         WHERE (%(plan)s::text IS NULL OR plan_id = %(plan)s)
           AND (%(account)s::text IS NULL OR account_id = %(account)s)
         ORDER BY id DESC
-        """,
+        """).format(columns=MULTIPLIER_ROW),
         {"plan": plan, "account": account},
     )
     return [MultiplierRow(**row) for row in await cursor.fetchall()]
@@ -215,26 +219,33 @@ async def add_multiplier(
     effective_from: datetime,
     reason: str,
     actor: str,
-) -> None:
-    """Raises NotFound for an unknown account or plan."""
+) -> MultiplierRow:
+    """The row as it was added. Raises NotFound for an unknown account or plan."""
     try:
-        await conn.execute(
-            """
+        cursor = await conn.execute(
+            sql.SQL("""
             INSERT INTO multipliers (plan_id, account_id, multiplier, effective_from, reason, actor)
             VALUES (%s, %s, %s::numeric, %s, %s, %s)
-            """,
+            RETURNING {columns}
+            """).format(columns=MULTIPLIER_ROW),
             [plan, account, multiplier, effective_from, reason, actor],
         )
     except ForeignKeyViolation:
         owner = f"plan {plan}" if plan else f"account {account}"
         raise NotFound("unknown_account_or_plan", f"There is no {owner}.") from None
+    row = await cursor.fetchone()
+    assert row is not None
+    return MultiplierRow(**row)
 
 
-async def add_price_row(conn: Connection, *, account: str | None, row: NewPrice, actor: str) -> None:
-    """Raises NotFound for an unknown account. Whether the row makes sense shows when the book is made of it."""
+async def add_price_row(conn: Connection, *, account: str | None, row: NewPrice, actor: str) -> PriceRow:
+    """The row as it was added. Raises NotFound for an unknown account.
+
+    Whether the row makes sense shows when the book is made of it.
+    """
     try:
-        await conn.execute(
-            """
+        cursor = await conn.execute(
+            sql.SQL("""
             INSERT INTO price_rows (
               account_id, model, dimension, tier, context, unit, price,
               effective_from, effective_to, source, note, actor
@@ -243,8 +254,12 @@ async def add_price_row(conn: Connection, *, account: str | None, row: NewPrice,
               %(account)s, %(model)s, %(dimension)s, %(tier)s, %(context)s, %(unit)s, %(price)s::numeric,
               %(effective_from)s, %(effective_to)s, %(source)s, %(note)s, %(actor)s
             )
-            """,
+            RETURNING {columns}
+            """).format(columns=PRICE_ROW),
             {**msgspec.structs.asdict(row), "account": account, "actor": actor},
         )
     except ForeignKeyViolation:
         raise NotFound("unknown_account", f"There is no account {account}.") from None
+    added = await cursor.fetchone()
+    assert added is not None
+    return PriceRow(**added)

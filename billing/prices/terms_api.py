@@ -17,11 +17,8 @@ from billing.pages import Listing
 from billing.prices import store
 from billing.prices.keeper import TermsKeeper
 from billing.prices.store import MultiplierRow, NewPrice, PriceRow
-
-Instant = Annotated[datetime, Meta(tz=True)]
-PlanId = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,59}$")]
-Multiplier = Annotated[str, Meta(pattern=r"^([0-9](\.[0-9]{1,12})?|10)$", description="From 0 to 10, such as 0.45.")]
-Reason = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+from billing.text import AccountId, Instant, Multiplier, Name, PlanId
+from billing.times import bounded
 
 
 class NewPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,7 +38,7 @@ class NewMultiplier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """What is paid of the official price from an instant on (now, if not said); null ends special terms."""
 
     multiplier: Multiplier | None
-    reason: Reason
+    reason: Name
     effective_from: Instant | None = None
 
 
@@ -49,7 +46,7 @@ class NewPrices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Prices to be laid over the shipped book: for everybody, or for one customer."""
 
     rows: Annotated[list[NewPrice], Meta(min_length=1, max_length=1000)]
-    account: str | None = None
+    account: AccountId | None = None
 
 
 class Membership(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +87,7 @@ async def put_on_plan(
     principal: NamedDependency[Principal],
 ) -> Membership:
     """Put a customer on a plan, or back to the standard terms."""
-    since = data.effective_from or datetime.now(UTC)
+    since = bounded(data.effective_from, "$.effective_from") or datetime.now(UTC)
 
     async def work(conn: Connection) -> None:
         await store.put_on_plan(conn, account=account_id, plan=data.plan, effective_from=since, actor=principal.key_id)
@@ -132,20 +129,23 @@ async def _add_multiplier(
     plan: str | None = None,
     account: str | None = None,
 ) -> MultiplierRow:
+    since = bounded(data.effective_from, "$.effective_from") or datetime.now(UTC)
+    added: list[MultiplierRow] = []
+
     async def work(conn: Connection) -> None:
-        await store.add_multiplier(
+        row = await store.add_multiplier(
             conn,
             plan=plan,
             account=account,
             multiplier=data.multiplier,
-            effective_from=data.effective_from or datetime.now(UTC),
+            effective_from=since,
             reason=data.reason,
             actor=actor,
         )
+        added[:] = [row]
 
     await terms.change(pool, work)
-    async with pool.connection() as conn:
-        return (await store.multipliers(conn, plan=plan, account=account))[0]
+    return added[0]
 
 
 @get("/v1/multipliers", guards=[requires("admin")], tags=["terms"])
@@ -169,15 +169,21 @@ async def add_prices(
 
     What was charged before stays as it was; events that waited for a price are billed by POST /v1/events/rerate.
     """
+    for index, row in enumerate(data.rows):
+        _check_days(row, f"$.rows[{index}]")
+    actor = principal.key_id
+    added: list[PriceRow] = []
 
     async def work(conn: Connection) -> None:
-        for row in data.rows:
-            await store.add_price_row(conn, account=data.account, row=row, actor=principal.key_id)
+        added[:] = [await store.add_price_row(conn, account=data.account, row=row, actor=actor) for row in data.rows]
 
     await terms.change(pool, work)
-    async with pool.connection() as conn:
-        found = await store.price_rows(conn)
-    return Listing(url="/v1/price-rows", has_more=False, data=found[-len(data.rows) :])
+    return Listing(url="/v1/price-rows", has_more=False, data=added)
+
+
+def _check_days(row: NewPrice, place: str) -> None:
+    bounded(row.effective_from, f"{place}.effective_from")
+    bounded(row.effective_to, f"{place}.effective_to")
 
 
 @get("/v1/price-rows", guards=[requires("admin")], tags=["terms"])

@@ -1,5 +1,6 @@
 """Plans, multipliers and an operator's own prices: dated, checked as a whole, used at once, and never taken back."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -215,3 +216,16 @@ async def test_another_process_learns_of_new_terms(client: httpx.AsyncClient, po
     await client.post("/v1/price-rows", json={"rows": [price()]})
     await other.fresh(conn)
     assert other.current.book.card("house-model") is not None
+
+
+async def test_two_who_change_the_terms_at_once_are_each_told_of_their_own(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    rows = [
+        client.post("/v1/price-rows", json={"rows": [price(model=f"m{n}a"), price(model=f"m{n}b")]}) for n in range(4)
+    ]
+    told = [[row["model"] for row in answer.json()["data"]] for answer in await asyncio.gather(*rows)]
+    assert told == [[f"m{n}a", f"m{n}b"] for n in range(4)]
+    given = [{"multiplier": f"0.{n}", "reason": "at once"} for n in range(1, 5)]
+    path = f"/v1/accounts/{account}/multipliers"
+    answers = await asyncio.gather(*(client.post(path, json=one) for one in given))
+    assert [answer.json()["multiplier"] for answer in answers] == ["0.1", "0.2", "0.3", "0.4"]

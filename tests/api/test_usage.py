@@ -1,11 +1,15 @@
 """Usage over HTTP: what a gateway posts and what is answered, and the sums a customer reads."""
 
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import msgspec
 import pytest
 
+from billing.db.pool import Connection
+from billing.metering import reads
 from tests.api.test_accounts import issued, made
 from tests.metering.events import GPT_4_CHARGE, event
 
@@ -161,3 +165,70 @@ async def test_a_quote_books_nothing(client: httpx.AsyncClient) -> None:
     assert "gpt-4-1106-preview" in unknown.json()["detail"]
     wrong = await client.post("/v1/quote", json={"model": "gpt-4", "usage": {"prompt_tokens": 1, "cached": 1}})
     assert (wrong.status_code, wrong.json()["errors"][0]["path"]) == (400, "$.usage.cached")
+
+
+ODD_IDS = ["a/b", "/a", "a//b", "..", ".", "rerate", "a b?c#d", "100%", "%2F", "é中"]
+
+
+@pytest.mark.parametrize("odd", ODD_IDS)
+async def test_an_event_of_any_name_can_be_read_back(client: httpx.AsyncClient, odd: str) -> None:
+    account = await made(client)
+    assert (await client.post("/v1/events", json=event(account, odd))).json()["accepted"] == 1
+    told = await client.get("/v1/event", params={"id": odd, "account": account})
+    assert (told.status_code, told.json()["id"]) == (200, odd)
+    if odd in ("a/b", "a b?c#d", "100%", "%2F", "é中"):
+        by_path = await client.get(f"/v1/events/{quote(odd, safe='')}", params={"account": account})
+        assert by_path.json() == told.json()
+
+
+async def test_refs_are_told_apart_whatever_sources_and_ids_are_called(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    waiting = {"model": "no-such-model"}
+    events = [event(account, "b/c", source="a", **waiting), event(account, "c", source="a/b", **waiting)]
+    await client.post("/v1/events", json=events)
+    listed = (await client.get("/v1/events", params={"account": account})).json()["data"]
+    assert len({row["ref"] for row in listed}) == 2
+    page = {"account": account, "limit": 1, "starting_after": listed[0]["ref"]}
+    rest = await client.get("/v1/events", params=page)
+    assert (rest.status_code, rest.json()["data"]) == (200, listed[1:])
+
+
+async def test_all_or_nothing_tells_a_conflict_from_a_fault(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    await client.post("/v1/events", json=event(account, "known"))
+    good, odd = event(account, "good"), event(account, "known", model="gpt-4o")
+    conflict = await client.post("/v1/events", json=[good, odd], params={"all_or_nothing": True})
+    assert (conflict.status_code, conflict.json()["code"]) == (409, "conflicting_events")
+    assert [error["index"] for error in conflict.json()["errors"]] == [1]
+    fault = await client.post(
+        "/v1/events", json=[good, event(account, "bad", status=1)], params={"all_or_nothing": True}
+    )
+    assert (fault.status_code, fault.json()["code"]) == (400, "nothing_accepted")
+    assert "$.status" in fault.json()["detail"]
+    assert (await client.get("/v1/event", params={"id": "good", "account": account})).status_code == 404
+
+
+async def test_sums_of_usage_are_found_by_the_primary_key(client: httpx.AsyncClient, conn: Connection) -> None:
+    account = await made(client)
+    await client.post("/v1/events", json=event(account))
+    await conn.execute("SET enable_seqscan = off")
+    seen: list[str] = []
+
+    class Explained:
+        async def execute(self, query: Any, parameters: Any) -> Any:
+            plan = await conn.execute("EXPLAIN " + query.as_string(conn), parameters)
+            seen.extend(row["QUERY PLAN"] for row in await plan.fetchall())
+            return await conn.execute(query, parameters)
+
+    rows = await reads.usage(
+        Explained(),  # type: ignore[arg-type]
+        account_id=account,
+        start=datetime(2026, 10, 1, tzinfo=UTC),
+        end=datetime(2026, 11, 1, tzinfo=UTC),
+        time_zone="UTC",
+        group_by=["day"],
+    )
+    await conn.execute("RESET enable_seqscan")
+    assert [row.requests for row in rows] == [1]
+    [condition] = [line for line in seen if "Index Cond" in line and "billed" in line]
+    assert "account_id" in condition

@@ -18,6 +18,12 @@ async def test_ready_with_a_migrated_database(client):
     assert (await client.get("/healthz")).json() == {"status": "alive"}
 
 
+def test_the_head_alone_may_be_asked_for(server):
+    for path in ("/healthz", "/readyz", "/metrics"):
+        answer = httpx.head(server.url + path)
+        assert (answer.status_code, answer.content) == (200, b"")
+
+
 async def test_not_ready_before_migrations(settings, fresh_database):
     app = create_app(replace(settings, database_url=fresh_database))
     transport = httpx.ASGITransport(app)

@@ -58,7 +58,18 @@ def is_problem(answer: httpx.Response, status: int, code: str) -> dict:
     return problem
 
 
-@pytest.mark.parametrize("path", ["/nope", "/v1/accounts/x/y/z", "/schema/static/page.html", "/%00"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nope",
+        "/v1/accounts/x/y/z",
+        "/schema/nope",
+        "/schema/nope.json",
+        "/schema/no/pe",
+        "/schema/static/page.html",
+        "/%00",
+    ],
+)
 async def test_nothing_there(probe, path):
     is_problem(await probe.get(path), 404, "no_such_resource")
 

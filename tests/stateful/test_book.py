@@ -18,7 +18,7 @@ from billing import proof
 from billing.accounts.store import balance
 from billing.db.pool import Pool, open_pool
 from billing.invoices.close import close_month
-from billing.ledger.money import Movement, book
+from billing.ledger.movements import Movement, book
 from billing.metering.intake import Intake
 from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings

@@ -11,6 +11,7 @@ from billing.ledger import store
 from billing.ledger.reads import PostingView, by_number
 from billing.ledger.store import Book, Posting
 
+EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 OTHER_SIDE: dict[str, Book] = {"top_up": "cash", "adjustment": "adjustments"}
 
 
@@ -29,7 +30,7 @@ class Movement(msgspec.Struct, frozen=True, kw_only=True):
 async def book(conn: Connection, movement: Movement) -> PostingView:
     """Book a movement in the caller's transaction.
 
-    Raises NotFound for an unknown account, Unprocessable for a day in the future or in a closed period.
+    Raises NotFound for an unknown account, Unprocessable for a day in the future, in a closed period or before us.
     """
     if movement.effective_at is not None:
         await _check_open(conn, movement.account_id, movement.effective_at)
@@ -59,6 +60,8 @@ async def _check_open(conn: Connection, account_id: str, effective_at: datetime)
         raise NotFound("unknown_account", f"There is no account {account_id}.")
     if effective_at > datetime.now(UTC):
         raise Unprocessable("future", "Money cannot be booked into the future: effective_at is after now.")
+    if effective_at < EARLIEST:
+        raise Unprocessable("too_early", f"Money cannot be booked before {EARLIEST:%Y-%m-%d}; see effective_at.")
     if row["open_from"] is not None and effective_at < row["open_from"]:
         closed = row["open_from"].isoformat()
         raise Unprocessable("period_closed", f"Everything before {closed} is closed for this account; use a later day.")
