@@ -1,15 +1,81 @@
-"""A charge as a calculation that can be followed with a pencil."""
+"""A charge as a calculation that can be followed with a pencil, and the terms that it is made by."""
 
-from collections.abc import Sequence
-from typing import Protocol
+import os
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
+import click
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from billing.cli._print import aligned, exact
-from pricing import money, units
+from billing.settings import load
+from pricing import book, money, units
+from pricing.book import Book
+
+if TYPE_CHECKING:
+    from billing.prices.store import MultiplierRow
+    from billing.prices.terms import Terms
+
+F = TypeVar("F", bound=Callable[..., Any])
+SHIPPED = "the price book of this release and BILLING_ settings; the database was not asked (--live asks it)"
+LIVE = "the database's: the price book with operators' prices over it"
+
+
+class Basis(NamedTuple):
+    """What prices are worked out by; `said` tells people where it comes from."""
+
+    book: Book
+    multiplier: str
+    said: str
+
+
+def basis_options(command: F) -> F:
+    """--live and --account: whose terms to go by, instead of the shipped book's."""
+    live = click.option("--live", is_flag=True, help="By the terms in the database, with what operators have added.")
+    account = click.option("--account", metavar="ACCOUNT", help="By this customer's terms in the database.")
+    return live(account(command))
+
+
+def basis(at: datetime, *, live: bool, account: str | None) -> Basis:
+    """The terms at an instant. The database is asked only if it has to be. Raises NotFound for an unknown account."""
+    if not live and account is None:
+        settings = load(os.environ)
+        return Basis(_shipped(), settings.multiplier, f"{SHIPPED}; multiplier {settings.multiplier}.")
+    terms, _ = terms_in_database(account)
+    prices, multiplier = terms.of(account or "", at)
+    if account is None:
+        return Basis(prices, multiplier, f"{LIVE}; the standard multiplier {multiplier}.")
+    own = "with prices of its own" if account in terms.books else "without prices of its own"
+    return Basis(prices, multiplier, f"those of {account} in the database: multiplier {multiplier}, {own}.")
+
+
+def terms_in_database(account: str | None = None) -> "tuple[Terms, list[MultiplierRow]]":
+    """What `billing serve` goes by, and every multiplier there ever was, with its reason."""
+    # Here, since whoever needs no database need not wait for its modules.
+    from billing.accounts import store as accounts
+    from billing.cli._database import run_with_pool
+    from billing.db.pool import Pool
+    from billing.prices import store
+    from billing.prices.keeper import TermsKeeper
+    from billing.settings import Settings
+
+    async def work(pool: Pool, settings: Settings) -> "tuple[Terms, list[MultiplierRow]]":
+        keeper = TermsKeeper(_shipped(), settings.multiplier)
+        async with pool.connection() as conn:
+            if account is not None:
+                await accounts.get(conn, account)
+            return await keeper.fresh(conn), await store.multipliers(conn)
+
+    return run_with_pool(work)
+
+
+def _shipped() -> Book:
+    settings = load(os.environ)
+    return book.load(settings.price_file, published=settings.published_prices)
 
 
 class CalculationLine(Protocol):
