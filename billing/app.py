@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from litestar import Litestar
@@ -75,15 +75,15 @@ async def running(app: Litestar) -> AsyncIterator[None]:
     """What lives as long as the service: the pool, the intake and what it remembers, the making of partitions."""
     state = app.state
     state.pool = await open_pool(state.settings, state.settings.database_url)
-    state.intake = Intake(state.pool, state.terms, state.settings)
-    await partitions.tend(state.pool)
-    housekeeping = asyncio.create_task(chores.keep_house(state.pool, state.terms, state.settings))
     try:
-        yield
+        state.intake = Intake(state.pool, state.terms, state.settings)
+        await partitions.tend(state.pool)
+        housekeeping = asyncio.create_task(chores.keep_house(state.pool, state.terms, state.settings))
+        try:
+            yield
+        finally:
+            await chores.end(housekeeping)
     finally:
-        housekeeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await housekeeping
         await state.pool.close()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Awaitable, Callable
 
 import psycopg
@@ -16,7 +17,9 @@ from billing.settings import Settings
 
 DAY_SECONDS = 86_400
 RETRY_SECONDS = 60
-PROOF_LOCK = 7_305_812_048  # any constant number: of several processes one proves
+PROOF_AFTER_SECONDS = 300
+"""The proof reads everything, so a start is over and caches are warm before the first one."""
+PROOF_SPREAD_SECONDS = 60
 
 log = logging.getLogger(__name__)
 
@@ -24,20 +27,38 @@ log = logging.getLogger(__name__)
 async def keep_house(pool: Pool, terms: TermsKeeper, settings: Settings) -> None:
     """Do all of it until cancelled."""
     await asyncio.gather(
-        partitions.tend_daily(pool),
-        terms.keep_fresh(pool),
+        _again_and_again(lambda: partitions.tend_daily(pool), RETRY_SECONDS),
+        _again_and_again(lambda: terms.keep_fresh(pool), RETRY_SECONDS),
         _again_and_again(lambda: _forget(pool, settings.idempotency_hours), DAY_SECONDS),
-        _again_and_again(lambda: _prove(pool), settings.proof_hours * 3600),
+        _again_and_again(
+            lambda: _prove(pool),
+            settings.proof_hours * 3600,
+            after=PROOF_AFTER_SECONDS + secrets.randbelow(PROOF_SPREAD_SECONDS),
+        ),
     )
 
 
-async def _again_and_again(chore: Callable[[], Awaitable[None]], seconds: int) -> None:
-    """Do a chore every so many seconds (never when 0), sooner when it failed."""
-    while seconds:
+async def end(housekeeping: "asyncio.Task[None]") -> None:
+    """Stop it, and wait until it has stopped; that it had failed is logged, and keeps nobody from stopping too."""
+    housekeeping.cancel()
+    await asyncio.wait([housekeeping])
+    if not housekeeping.cancelled() and (error := housekeeping.exception()) is not None:
+        log.error("housekeeping had failed", exc_info=error)
+
+
+async def _again_and_again(chore: Callable[[], Awaitable[None]], seconds: int, *, after: int = 0) -> None:
+    """Do a chore every so many seconds (never when 0), sooner when it failed; for the first time `after` some."""
+    if not seconds:
+        return
+    await asyncio.sleep(after)
+    while True:
         try:
             await chore()
         except (psycopg.Error, PoolTimeout) as error:
             log.warning("a chore failed and is tried again: %s", error)
+            await asyncio.sleep(RETRY_SECONDS)
+        except Exception:
+            log.exception("a chore failed unexpectedly and is tried again")
             await asyncio.sleep(RETRY_SECONDS)
         else:
             await asyncio.sleep(seconds)
@@ -49,13 +70,20 @@ async def _forget(pool: Pool, hours: int) -> None:
 
 
 async def _prove(pool: Pool) -> None:
-    """Prove the book and say so in `billing_ledger_imbalance`; each difference is an error in the log."""
-    async with pool.connection() as conn, conn.transaction():
-        row = await (await conn.execute("SELECT pg_try_advisory_xact_lock(%s) AS mine", [PROOF_LOCK])).fetchone()
-        if row is None or not row["mine"]:
-            return
-        async with pool.connection() as reader:
-            found = await proof.differences(reader, lambda _claim, _found: None)
+    """Prove the book and say so in `billing_ledger_imbalance`; each difference is an error in the log.
+
+    A proof that fails says 1; that the database is away says nothing about the book.
+    """
+    try:
+        async with pool.connection() as conn:
+            found = await proof.differences_unless_proving(conn, lambda _claim, _found: None)
+    except psycopg.OperationalError:
+        raise
+    except Exception:
+        IMBALANCE.set(1)
+        raise
+    if found is None:
+        return
     IMBALANCE.set(len(found))
     for difference in found:
         log.error("the book is not right: %s", difference)

@@ -48,6 +48,14 @@ class Moves(msgspec.Struct, frozen=True, kw_only=True):
     earlier_usage: datetime | None
 
 
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
+    """An invoice whose rows are not what this service writes, and why; only the proof goes on with one."""
+
+    id: str
+    number: str
+    why: str
+
+
 async def clock(conn: Connection) -> datetime:
     """The database's time: the only clock that decides whether a period is over."""
     row = await (await conn.execute("SELECT now() AS now")).fetchone()
@@ -166,14 +174,29 @@ async def listed(conn: Connection, account_id: str | None, page: Page) -> tuple[
     return await _invoices(conn, rows), more
 
 
-async def batch(conn: Connection, after: str, limit: int) -> list[Invoice]:
+async def batch(conn: Connection, after: str, limit: int) -> list[Invoice | Unreadable]:
     """Up to `limit` invoices in order of their ids, from the one after `after` on."""
     cursor = await conn.execute("SELECT * FROM invoices WHERE id > %s ORDER BY id LIMIT %s", [after, limit])
-    return await _invoices(conn, await cursor.fetchall())
+    rows = await cursor.fetchall()
+    lines = await _lines(conn, rows)
+    return [_attempted(row, lines[row["id"]]) for row in rows]
+
+
+def _attempted(row: Row, lines: Sequence[Row]) -> Invoice | Unreadable:
+    try:
+        return _invoice(row, lines)
+    except Exception as error:  # whatever a broken row may raise
+        return Unreadable(id=row["id"], number=row["number"], why=f"{type(error).__name__}: {error}".partition("\n")[0])
 
 
 async def _invoices(conn: Connection, rows: Sequence[Row]) -> list[Invoice]:
     """Invoice rows with their lines."""
+    lines = await _lines(conn, rows)
+    return [_invoice(row, lines[row["id"]]) for row in rows]
+
+
+async def _lines(conn: Connection, rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of the lines of these invoices, by invoice."""
     cursor = await conn.execute(
         """
         SELECT line.*, official_unit_price AS official, first_event_at AS first_at, last_event_at AS last_at
@@ -183,13 +206,13 @@ async def _invoices(conn: Connection, rows: Sequence[Row]) -> list[Invoice]:
         """,
         [[row["id"] for row in rows]],
     )
-    lines: dict[str, list[Line]] = {row["id"]: [] for row in rows}
+    lines: dict[str, list[Row]] = {row["id"]: [] for row in rows}
     for line in await cursor.fetchall():
-        lines[line["invoice_id"]].append(_line(line))
-    return [_invoice(row, lines[row["id"]]) for row in rows]
+        lines[line["invoice_id"]].append(line)
+    return lines
 
 
-def _invoice(row: Row, lines: Sequence[Line]) -> Invoice:
+def _invoice(row: Row, lines: Sequence[Row]) -> Invoice:
     same = ("id", "number", "account_id", "time_zone", "currency", "transaction", "finalized_at")
     values: Row = {name: row[name] for name in same} | {name: picos(row[name]) for name in SUMS}
     return Invoice(
@@ -198,7 +221,7 @@ def _invoice(row: Row, lines: Sequence[Line]) -> Invoice:
         issuer=msgspec.convert(row["issuer"], Issuer),
         customer=msgspec.convert(row["customer"], Customer),
         statement=Statement(**{name: money.parse(row["statement"][name]) for name in Statement.__struct_fields__}),
-        lines=tuple(lines),
+        lines=tuple(_line(line) for line in lines),
     )
 
 

@@ -3,14 +3,21 @@
 Run it in one REPEATABLE READ transaction, so that all of it sees the same instant. It reads everything.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from importlib.resources import files
 
 from billing.db.pool import Connection
 from billing.invoices import store
+from billing.invoices.invoice import Invoice
 from billing.invoices.lines import Line, lines_of
 
-CHECKS = (files("billing.invoices") / "checks.sql").read_bytes()
+CHECKS = tuple(
+    text
+    for text in re.split(rb";$", (files("billing.invoices") / "checks.sql").read_bytes(), flags=re.M)
+    if text.strip()
+)
 
 SHOWN_MAX = 20
 """Differences listed for each check; of more, the number is said."""
@@ -21,12 +28,22 @@ BATCH = 500
 
 async def differences(conn: Connection) -> list[str]:
     """What is wrong with the invoices, a sentence for each fault; empty when nothing is."""
-    found = _first([sentence async for sentence in _line_differences(conn)])
-    cursor = await conn.execute(CHECKS)
-    while True:
-        found += _first([next(iter(row.values())) for row in await cursor.fetchall()])
-        if not cursor.nextset():
-            return found
+    return [difference for part in PARTS for difference in await part(conn)]
+
+
+async def _unlike_their_usage(conn: Connection) -> list[str]:
+    return _first([sentence async for sentence in _line_differences(conn)])
+
+
+async def _broken(check: bytes, conn: Connection) -> list[str]:
+    return _first([next(iter(row.values())) for row in await (await conn.execute(check)).fetchall()])
+
+
+PARTS: tuple[Callable[[Connection], Awaitable[list[str]]], ...] = (
+    _unlike_their_usage,
+    *(partial(_broken, check) for check in CHECKS),
+)
+"""All that `differences` looks at, to be looked at one by one: one that fails does not hide what the others find."""
 
 
 def _first(found: list[str]) -> list[str]:
@@ -39,8 +56,12 @@ async def _line_differences(conn: Connection) -> AsyncIterator[str]:
     after = ""
     while invoices := await store.batch(conn, after, BATCH):
         after = invoices[-1].id
-        usage = await store.usage(conn, {invoice.id: (invoice.account_id, invoice.period) for invoice in invoices})
+        readable = [invoice for invoice in invoices if isinstance(invoice, Invoice)]
+        usage = await store.usage(conn, {invoice.id: (invoice.account_id, invoice.period) for invoice in readable})
         for invoice in invoices:
+            if isinstance(invoice, store.Unreadable):
+                yield f"Invoice {invoice.number} cannot be read: {invoice.why}."
+                continue
             for difference in _compare(invoice.lines, lines_of(usage[invoice.id])):
                 yield f"Invoice {invoice.number}, {difference}"
 
