@@ -42,15 +42,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tokens_text_bytes_max: Annotated[int, Meta(ge=1024, le=4_000_000)] = 256 << 10
     tokens_threads: Annotated[int, Meta(ge=1, le=64)] = 1
 
-    multiplier: Annotated[str, Meta(pattern=r"^\d{1,2}(\.\d{1,12})?$")] = "0.5"
+    multiplier: Annotated[str, Meta(pattern=r"^[0-9]{1,2}(\.[0-9]{1,12})?\Z")] = "0.5"
     published_prices: bool = True
     price_file: Path | None = None
 
     issuer_name: Annotated[str, Meta(min_length=1, max_length=200)] = "OpenAI Relay"
     issuer_address: Annotated[str, Meta(max_length=1000)] = ""
-    invoice_prefix: Annotated[str, Meta(pattern=r"^[A-Z0-9]{1,12}$")] = "INV"
+    invoice_prefix: Annotated[str, Meta(pattern=r"^[A-Z0-9]{1,12}\Z")] = "INV"
 
-    log_level: Annotated[str, Meta(pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+    log_level: Annotated[str, Meta(pattern=r"^(DEBUG|INFO|WARNING|ERROR)\Z")] = "INFO"
 
 
 def environment_name(field: str) -> str:

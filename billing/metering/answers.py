@@ -17,6 +17,10 @@ Status = Literal["accepted", "duplicate", "conflict", "rejected", "unpriced"]
 LISTED_MAX = 100
 
 
+REASONS_MAX = 3
+"""Faults told in the sentence of a result; all of them are in its `errors`."""
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer for one event. `charge` is in dollars; `reason` says why it is not simply accepted."""
 
@@ -83,7 +87,8 @@ def faulty(batch: Batch) -> list[Result]:
 
 
 def refusal(index: int, event_id: str | None, faults: list[Fault]) -> Result:
-    reason = " ".join(f"{fault.path}: {fault.detail}".rstrip(".") + "." for fault in faults)
+    named = [f"{fault.path}: {fault.detail}".rstrip(".") + "." for fault in faults[:REASONS_MAX]]
+    reason = " ".join([*named, "…"] if len(faults) > REASONS_MAX else named)
     return Result(index=index, id=event_id, status="rejected", reason=reason, errors=tuple(faults))
 
 

@@ -79,10 +79,11 @@ async def _waiting(conn: Connection, account_id: str | None, after: tuple[str, s
 
 def _correction(terms: Terms, place: int, row: DictRow) -> Assessed | None:
     """What bills this event instead, or None while it has no price, or one that cannot be charged."""
-    event = msgspec.json.decode(row["body"], type=UsageEvent)
+    waiting = msgspec.json.decode(row["body"], type=UsageEvent)
+    event = msgspec.structs.replace(waiting, id=waiting.id + RERATED)
     try:
         item = assess(place, event, row["account_id"], row["key_id"], terms=terms, latest=event.time)
     except Refused as fault:
-        log.warning("event %s of %s cannot be billed: %s", event.id, row["account_id"], fault)
+        log.warning("event %s of %s cannot be billed: %s", waiting.id, row["account_id"], fault)
         return None
-    return None if item.review else msgspec.structs.replace(item, id=event.id + RERATED, corrects=event.id)
+    return None if item.review else msgspec.structs.replace(item, corrects=waiting.id)
