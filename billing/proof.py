@@ -233,7 +233,7 @@ HAVING count(*) > 1
 """
 
 BODIES = """
-SELECT charges.account_id, charges.source, charges.id, charges.time, corrects, digest, price_ids, quantities,
+SELECT charges.account_id, charges.source, charges.id, charges.time, digest, price_ids, quantities,
        body::text AS body
 FROM charges JOIN events ON events.account_id = charges.account_id AND events.source = charges.source
   AND events.id = charges.id
@@ -316,9 +316,7 @@ def _body_fault(row: Row, prices: dict[int, StoredPrice], shipped: Book) -> str 
     except (msgspec.MsgspecError, UsageError) as error:
         return f"{place} has a body that is no event: {_said(error)}."
     charged = [prices[number] for number in row["price_ids"] if number in prices]
-    own = [name for name in ("source", "time") if getattr(event, name) != row[name]]
-    if event.id != (row["corrects"] or row["id"]):  # what was billed late is kept as it came
-        own.append("id")
+    own = [name for name in ("id", "source", "time") if getattr(event, name) != row[name]]
     if event.account != row["account_id"]:
         own.append("account")
     if not all(
