@@ -97,4 +97,8 @@ def within_reach(chosen: Installation, account: Account, copies: Path) -> Instal
 
 
 def _copy(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("include", "pkgconfig", "*.a"))
+    try:
+        shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("include", "pkgconfig", "*.a"))
+    except shutil.Error as error:
+        reason = error.args[0][0][2]  # of the first of many files
+        raise EmbeddedError(f"PostgreSQL's programs could not be copied to {target}: {reason}.") from error
