@@ -138,8 +138,6 @@ REVIEWS = """
 SELECT format('Event %s of source %s, account %s, %s.', charge.id, charge.source, charge.account_id, fault)
   AS difference
 FROM charges AS charge
-LEFT JOIN charges AS first
-  ON first.account_id = charge.account_id AND first.source = charge.source AND first.id = charge.corrects
 CROSS JOIN LATERAL (
   SELECT count(*) > 0 AS unpriced FROM prices WHERE id = ANY(charge.price_ids) AND official IS NULL
 ) AS prices
@@ -149,7 +147,11 @@ CROSS JOIN LATERAL (
     WHEN charge.review IS NOT NULL AND NOT unpriced THEN format('waits for review (%s), but has a price', charge.review)
     WHEN charge.review NOT IN ('no_usage', 'unpriced_model', 'unpriced_dimension')
       THEN format('waits for a review that does not exist: %s', charge.review)
-    WHEN charge.corrects IS NOT NULL AND first.review IS NULL
+    WHEN charge.corrects IS NOT NULL AND NOT EXISTS (
+      SELECT FROM charges AS first
+      WHERE first.account_id = charge.account_id AND first.source = charge.source AND first.id = charge.corrects
+        AND first.review IS NOT NULL
+    )
       THEN format('corrects %s, which does not wait for review', charge.corrects)
   END AS fault
 ) AS found
