@@ -1,6 +1,6 @@
 """The ledger over HTTP: top-ups, adjustments, and the journal."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Router, get, post
@@ -55,15 +55,7 @@ async def create_top_up(
     amount = _amount(data.amount)
     if amount <= 0:
         raise _refused_amount("A top-up must be more than zero; an adjustment can take away.")
-    movement = Movement(
-        account_id=account_id,
-        kind="top_up",
-        amount=amount,
-        effective_at=data.effective_at,
-        reference=data.reference,
-        reason=data.reason,
-        actor=principal.key_id,
-    )
+    movement = Movement(account_id=account_id, kind="top_up", amount=amount, actor=principal.key_id, **_said(data))
     return await _book_once(request, pool, movement, idempotency_key)
 
 
@@ -80,16 +72,12 @@ async def create_adjustment(
     amount = _amount(data.amount)
     if amount == 0:
         raise _refused_amount("An adjustment of nothing changes nothing.")
-    movement = Movement(
-        account_id=account_id,
-        kind="adjustment",
-        amount=amount,
-        effective_at=data.effective_at,
-        reference=data.reference,
-        reason=data.reason,
-        actor=principal.key_id,
-    )
+    movement = Movement(account_id=account_id, kind="adjustment", amount=amount, actor=principal.key_id, **_said(data))
     return await _book_once(request, pool, movement, idempotency_key)
+
+
+def _said(data: NewTopUp | NewAdjustment) -> dict[str, Any]:
+    return {"effective_at": data.effective_at, "reference": data.reference, "reason": data.reason}
 
 
 async def _book_once(request: StrictRequest, pool: Pool, movement: Movement, key: str | None) -> PostingView:
