@@ -122,7 +122,8 @@ class Embedded:
         started = False
         while time.monotonic() < deadline:
             lock = keeper.try_lock(self.home.keeper_lock, fcntl.LOCK_EX)
-            if lock is None and (folder := self._ready()):
+            # Asked again after the server was found ready: one whose keeper has died meanwhile is on its way down.
+            if lock is None and (folder := self._ready()) and not _free(self.home.keeper_lock, fcntl.LOCK_EX):
                 return f"postgresql://postgres@/{DATABASE}?host={quote(folder, safe='')}&port=5432"
             if lock is not None:
                 self._start_keeper(account, lock, again=started)

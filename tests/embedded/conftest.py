@@ -176,7 +176,12 @@ def write(table: str) -> Callable[[str, int], None]:
 @pytest.fixture
 def kill() -> Callable[[int | None], None]:
     def kill_9(pid: int | None) -> None:
+        """Until it is dead: a signal sent is not yet a death."""
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while keeper.process(pid)[0] not in ("", "Z", "X"):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
 
     return kill_9
