@@ -39,12 +39,20 @@ def healthz() -> Alive:
 
 @route("/readyz", http_method=PROBED, tags=["operations"], security=PUBLIC)
 async def readyz(state: State) -> Ready:
-    """Whether requests can be served: the database answers and its schema is this release's. 503 names what fails."""
+    """Whether usage can be taken: the database answers, its schema is this release's, its terms can be read.
+
+    503 names what fails.
+    """
     try:
         async with asyncio.timeout(DATABASE_SECONDS_MAX), state.pool.connection() as conn:
             if await pending(conn):
                 raise _not_ready("migrations", "The database's schema is older than this release: run billing migrate.")
+            await state.terms.fresh(conn)
             return Ready(warnings=await _warnings(conn))
+    except Unavailable as fault:
+        if fault.code == "not_ready":
+            raise
+        raise _not_ready("terms", fault.detail) from None
     except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError):
         raise _not_ready("database", "The database does not answer.") from None
 

@@ -192,8 +192,10 @@ async def test_nothing_is_charged_while_the_terms_cannot_be_read(
     answer = await client.post("/v1/events", json=event(account))
     assert (answer.status_code, answer.json()["code"]) == (503, "terms_unreadable")
     assert answer.headers["Retry-After"]
+    assert (await client.get("/readyz")).json()["errors"][0]["code"] == "terms"
     await conn.execute("UPDATE price_rows SET unit = '1M_tokens'")
     assert (await client.post("/v1/events", json=event(account))).status_code == 200
+    assert (await client.get("/readyz")).status_code == 200
 
 
 async def test_an_event_that_cannot_be_billed_keeps_no_other_from_it(client: httpx.AsyncClient) -> None:
