@@ -4,16 +4,12 @@ A day's page is drawn once for each language, model by model; a search picks fro
 script, loads nothing from elsewhere and says so in its Content-Security-Policy.
 """
 
-import hashlib
 from datetime import UTC, date, datetime, time
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response, Router, get
 from litestar.di import NamedDependency
-from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, FromQuery
 
 from billing.http import StrictRequest
@@ -23,25 +19,14 @@ from billing.prices.kept import kept
 from billing.prices.kinds import KINDS
 from billing.prices.words import QUESTIONS_ZH, WORDS, Language, preferred
 from billing.settings import Settings
+from billing.site import HEADERS, HTML, Assets, templates_in
 from pricing.book import Book
 
 HERE = Path(__file__).parent
-ASSETS = {"prices.css": "text/css", "prices.js": "text/javascript"}
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-HTML = "text/html"
+ASSETS = Assets(HERE / "static", {"prices.css": "text/css", "prices.js": "text/javascript"})
 SEARCH_CHARACTERS_MAX = 100
 
-templates = Environment(
-    loader=FileSystemLoader(HERE / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+templates = templates_in(HERE / "templates")
 templates.filters["word"] = lambda name, words: words.get(name, name)
 
 
@@ -109,7 +94,7 @@ def html(book: Book, look: Look, q: str = "", unit: str = "m", tiers: bool = Fal
             sections=searched(book, sections, q) if q else sections,
             questions=notes,
             book=book.digest,
-            version=version(),
+            version=ASSETS.version,
             q=q,
             unit=unit,
             tiers=tiers,
@@ -172,17 +157,8 @@ def _notes(shown: Board, language: Language) -> list[dict[str, Any]]:
 
 @get("/prices/static/{name:str}", include_in_schema=False, sync_to_thread=False)
 def asset(name: FromPath[str]) -> Response[bytes]:
-    """A file of the page. Its address has its version, so that it may be kept for ever."""
-    if name not in ASSETS:
-        raise NotFoundException
-    headers = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
-    return Response((HERE / "static" / name).read_bytes(), media_type=ASSETS[name], headers=headers)
-
-
-@lru_cache(maxsize=1)
-def version() -> str:
-    content = b"".join((HERE / "static" / name).read_bytes() for name in ASSETS)
-    return hashlib.sha256(content).hexdigest()[:10]
+    """A file of the page."""
+    return ASSETS.answer(name)
 
 
 router = Router("/", route_handlers=[page, asset])

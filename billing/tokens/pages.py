@@ -4,18 +4,15 @@ One form and one template of the result. The script posts the form as one types 
 without it the form's button does the same. What is written travels in the body, so no log of any proxy has it.
 """
 
-import hashlib
 from datetime import UTC, date, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response, Router, get, post
 from litestar.di import NamedDependency, Provide
-from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, FromQuery
 
+from billing import site
 from billing.errors import NotFound, Problem, TooLarge, Unavailable
 from billing.http import StrictRequest
 from billing.prices import pages as price_pages
@@ -24,6 +21,7 @@ from billing.prices.documents import Document, document, respond
 from billing.prices.kept import kept
 from billing.prices.words import Language, preferred
 from billing.settings import Settings
+from billing.site import HTML, Assets, templates_in
 from billing.tokens.api import BoundedRequest, calculator, count_tokens, too_large
 from billing.tokens.calculator import Calculator
 from billing.tokens.forms import BLANK, FORM_TYPE, ROLES, Form, read_form
@@ -34,20 +32,13 @@ from pricing import tokens
 from pricing.book import Book
 
 HERE = Path(__file__).parent
-ASSETS = {"tokens.css": "text/css", "tokens.js": "text/javascript"}
-HEADERS = {**price_pages.HEADERS, "Content-Security-Policy": f"{price_pages.POLICY}; connect-src 'self'"}
-HTML = "text/html"
+ASSETS = Assets(HERE / "static", {"tokens.css": "text/css", "tokens.js": "text/javascript"})
+HEADERS = {**site.HEADERS, "Content-Security-Policy": f"{site.POLICY}; connect-src 'self'"}
 COUNTED = ("chat", "completion", "embedding", "speech")
 PREFILLED_CHARACTERS_MAX = 4_000
 Part = Literal["page", "result"]
 
-templates = Environment(
-    loader=FileSystemLoader(HERE / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+templates = templates_in(HERE / "templates")
 templates.filters["money"] = money_span
 
 
@@ -165,8 +156,8 @@ def html(form: Form, look: Look, book: Book, part: Part, shown: View, notice: st
         roles=ROLES,
         models=models(book, look.day),
         output_max=OUTPUT_TOKENS_MAX,
-        version=version(),
-        prices_version=price_pages.version(),
+        version=ASSETS.version,
+        prices_version=price_pages.ASSETS.version,
     )
     return drawn_page.encode("utf-8", "replace")
 
@@ -180,17 +171,8 @@ def models(book: Book, day: date) -> list[str]:
 
 @get("/tokens/static/{name:str}", include_in_schema=False, sync_to_thread=False)
 def asset(name: FromPath[str]) -> Response[bytes]:
-    """A file of the page. Its address has its version, so that it may be kept for ever."""
-    if name not in ASSETS:
-        raise NotFoundException
-    headers = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
-    return Response((HERE / "static" / name).read_bytes(), media_type=ASSETS[name], headers=headers)
-
-
-@lru_cache(maxsize=1)
-def version() -> str:
-    content = b"".join((HERE / "static" / name).read_bytes() for name in ASSETS)
-    return hashlib.sha256(content).hexdigest()[:10]
+    """A file of the page."""
+    return ASSETS.answer(name)
 
 
 # The whole room: the app includes it in one line.

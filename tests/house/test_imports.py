@@ -21,6 +21,7 @@ WEB = (
     "billing.prices.pages",
     "billing.prices.relays",
     "billing.problems",
+    "billing.site",
     "billing.tokens.pages",
 )
 
