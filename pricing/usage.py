@@ -256,6 +256,10 @@ def decode(raw: bytes | str | msgspec.Raw) -> dict[str, Any]:
         return _JSON.decode(raw)
     except msgspec.MsgspecError as error:
         raise _malformed(error) from None
+    except UnicodeDecodeError:
+        raise MalformedUsage("$", "The usage is not UTF-8.") from None
+    except RecursionError:
+        raise MalformedUsage("$", "The usage is nested too deeply.") from None
 
 
 def canonical(report: Mapping[str, Any]) -> bytes:

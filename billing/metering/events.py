@@ -24,6 +24,8 @@ NO_USAGE = msgspec.Raw()
 
 RERATED = "~rerated"
 """How the id of an event ends that bills late what waited for a price (rerate.py); no gateway may use it."""
+ID_CHARACTERS_MAX = 200 - len(RERATED)
+"""Of an id as a gateway gives it, so that the id of an event billed late is a name too."""
 
 Ended = Literal["completed", "client_aborted", "upstream_cut", "failed"]
 

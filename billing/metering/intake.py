@@ -11,7 +11,7 @@ from billing.db.pool import Connection, Pool, with_retries
 from billing.metering import store
 from billing.metering.answers import Result, by_index, faulty, held_back, refusal, result_of
 from billing.metering.assess import Assessed, Refused, assess
-from billing.metering.events import RERATED, Batch, UsageEvent
+from billing.metering.events import ID_CHARACTERS_MAX, RERATED, Batch, UsageEvent
 from billing.metering.remembered import Numbers, Remembered
 from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
@@ -58,6 +58,8 @@ class Intake:
             try:
                 if owner is None:
                     raise _unknown_owner(event)
+                if len(event.id) > ID_CHARACTERS_MAX:
+                    raise Refused("invalid_value", "$.id", f"An id has at most {ID_CHARACTERS_MAX} characters.")
                 if event.id.endswith(RERATED):
                     raise Refused("reserved_id", "$.id", f"Ids that end in {RERATED} are those of events billed late.")
                 item = assess(index, event, *owner, terms=terms, latest=latest)

@@ -52,8 +52,8 @@ async def rerate(
     billed, amount, waiting = 0, 0, 0
     after = ("", "", "")
     async with pool.connection() as conn:
-        terms = await intake.terms.fresh(conn)
         while rows := await _waiting(conn, account_id, after):
+            terms = await intake.terms.fresh(conn)
             after = (rows[-1]["account_id"], rows[-1]["source"], rows[-1]["id"])
             corrections = [item for place, row in enumerate(rows) if (item := _correction(terms, place, row))]
             results = await intake.book(conn, corrections)

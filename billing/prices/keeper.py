@@ -39,11 +39,13 @@ class TermsKeeper:
         """
         if await store.version(conn) != self.current.version:
             try:
-                self._take(await store.terms(conn, self.book, self.multiplier))
+                terms = await store.terms(conn, self.book, self.multiplier)
             except BookError as error:
                 log.error("the prices operators have added do not make a book: %s", error)
                 detail = "The prices operators have added do not make a book with this release's tables."
                 raise Unavailable("terms_unreadable", detail, retry_after=RETRY_AFTER_SECONDS) from None
+            self._take(terms)
+            return terms
         return self.current
 
     def _take(self, terms: Terms) -> None:

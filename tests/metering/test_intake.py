@@ -165,6 +165,7 @@ async def test_what_was_delivered_is_billed_and_nothing_else(
         ({"usage": {"gen_ai.usage.input_tokens": 1, "gen_ai.response.id": "a\x00"}}, "$.usage.gen_ai.response.id"),
         ({"usage": {"gen_ai.usage.input_tokens": 1, "gen_ai.response.id": "a" * 201}}, "$.usage.gen_ai.response.id"),
         ({"id": "chatcmpl-1~rerated"}, "$.id"),
+        ({"id": "x" * 193}, "$.id"),
         ({"usage": {"prompt_tokens": 10**12, "completion_tokens": 0}}, "$.usage"),
     ],
 )
@@ -300,6 +301,17 @@ async def test_an_absurd_number_is_refused_beside_good_events(
     good, bad = await intake.post(read(spoilt, JSON, 10))
     assert (good.status, bad.status) == ("accepted", "rejected")
     assert await posted(conn, account) == "-" + GPT_4_CHARGE
+
+
+async def test_bytes_that_are_no_text_are_refused_beside_good_events(intake: Intake, account: str) -> None:
+    odd = msgspec.json.encode([event(account, "good"), event(account, "bad", usage={"prompt_tokens": 1, "x": "?"})])
+    good, bad = await intake.post(read(odd.replace(b"?", b"\xff"), JSON, 10))
+    assert (good.status, bad.status, bad.errors[0].path) == ("accepted", "rejected", "$.usage")
+    unread = read(
+        odd.replace(b"?", b"\xff").replace(b'"status"', b'"statsu"').replace(b'"id":"bad"', b'"id":7'), JSON, 10
+    )
+    assert [index for index, _ in unread.events] == [0]
+    assert {fault.index for fault in unread.faults} == {1}
 
 
 PLATFORM_MODELS = {
