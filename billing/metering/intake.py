@@ -75,7 +75,8 @@ async def _book(conn: Connection, items: list[Assessed], numbers: Numbers) -> li
     for item in items:
         by_identity.setdefault(item.identity, item)
     first = list(by_identity.values())
-    places = await store.post_usage(conn, first, [numbers[item.rate] for item in first])
+    async with conn.transaction():
+        places = await store.post_usage(conn, first, [numbers[item.rate] for item in first])
     new = {first[place].index for place in places}
     old = [item for item in items if item.index not in new]
     known = dict(zip((item.index for item in old), await store.known(conn, old), strict=True)) if old else {}
