@@ -55,13 +55,14 @@ def create_app(settings: Settings | None = None) -> Litestar:
         raise SettingsError("The app needs BILLING_DATABASE_URL; `billing serve` starts a database when there is none.")
     observe.configure_logging(settings.log_level)
     loaded = book.load(settings.price_file, published=settings.published_prices)
+    keeper = TermsKeeper(loaded, settings.multiplier, settings.verification_policy)
     app = Litestar(
         ROUTES,
         request_class=StrictRequest,
         request_max_body_size=settings.body_bytes_max,
         exception_handlers={Exception: answer},
         dependencies={name: Provide(provide, sync_to_thread=False) for name, provide in DEPENDENCIES.items()},
-        state=State({"settings": settings, "terms": TermsKeeper(loaded, settings.multiplier)}),
+        state=State({"settings": settings, "terms": keeper}),
         lifespan=[running],
         openapi_config=docs_page.config(metering.BODIES),
         logging_config=None,

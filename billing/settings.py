@@ -12,6 +12,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from pricing.policies import Policy
+
 PREFIX = "BILLING_"
 
 
@@ -43,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tokens_threads: Annotated[int, Meta(ge=1, le=64)] = 1
 
     multiplier: Annotated[str, Meta(pattern=r"^[0-9]{1,2}(\.[0-9]{1,12})?\Z")] = "0.5"
+    verification_policy: Policy = "reported"
     published_prices: bool = True
     price_file: Path | None = None
 

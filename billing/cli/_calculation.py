@@ -46,11 +46,12 @@ def basis(at: datetime, *, live: bool, account: str | None) -> Basis:
         settings = load(os.environ)
         return Basis(_shipped(), settings.multiplier, f"{SHIPPED}; multiplier {settings.multiplier}.")
     terms, _ = terms_in_database(account)
-    prices, multiplier = terms.of(account or "", at)
+    agreed = terms.of(account or "", at)
     if account is None:
-        return Basis(prices, multiplier, f"{LIVE}; the standard multiplier {multiplier}.")
+        return Basis(agreed.book, agreed.multiplier, f"{LIVE}; the standard multiplier {agreed.multiplier}.")
     own = "with prices of its own" if account in terms.books else "without prices of its own"
-    return Basis(prices, multiplier, f"those of {account} in the database: multiplier {multiplier}, {own}.")
+    said = f"those of {account} in the database: multiplier {agreed.multiplier}, {own}."
+    return Basis(agreed.book, agreed.multiplier, said)
 
 
 def terms_in_database(account: str | None = None) -> "tuple[Terms, list[MultiplierRow]]":

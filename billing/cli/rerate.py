@@ -23,9 +23,8 @@ def command(account: str | None) -> None:
         task = progress.add_task("rerate", total=None)
 
         async def work(pool: Pool, settings: Settings) -> Summary:
-            terms = TermsKeeper(
-                book.load(settings.price_file, published=settings.published_prices), settings.multiplier
-            )
+            prices = book.load(settings.price_file, published=settings.published_prices)
+            terms = TermsKeeper(prices, settings.multiplier, settings.verification_policy)
             intake = Intake(pool, terms, settings)
             return await rerate(pool, intake, account, lambda seen: progress.update(task, advance=seen))
 

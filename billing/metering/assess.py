@@ -9,7 +9,7 @@ import msgspec
 from billing.errors import Fault
 from billing.metering import events
 from billing.metering.events import UsageEvent, has_usage, usage_path
-from billing.prices.terms import Terms
+from billing.prices.terms import Agreed, Terms
 from pricing.book import Book
 from pricing.charge import Charge, Price, Rate
 from pricing.errors import Unpriced, UsageError
@@ -116,7 +116,7 @@ def assess(
         usage = None if report is None else convert(report)
     except UsageError as fault:
         raise Refused("invalid_usage", usage_path(fault), fault.detail) from None
-    rate, quantities, amounts, review, note = _rated(event, usage, *terms.of(account_id, event.time))
+    rate, quantities, amounts, review, note = _rated(event, usage, terms.of(account_id, event.time))
     amount = sum(amounts)
     if amount > PICOS_MAX:
         raise Refused("absurd_usage", "$.usage", "This one event would cost more than nine million dollars.")
@@ -143,33 +143,33 @@ def assess(
 Rated = tuple[Rate | Nothing, tuple[int, ...], tuple[int, ...], str | None, str | None]
 
 
-def _rated(event: UsageEvent, usage: Usage | None, book: Book, multiplier: str) -> Rated:
+def _rated(event: UsageEvent, usage: Usage | None, agreed: Agreed) -> Rated:
     model = event.served_model or (usage and usage.served_model) or event.model
-    card = book.card(model)
+    card = agreed.book.card(model)
     named = card.name if card is not None else UNKNOWN_MODEL
     if not _owes(event, usage):
         return _nothing(named)
     if usage is None or (usage.is_zero and event.ended == "completed"):
-        if _is_free(book, model, event.time):
+        if _is_free(agreed.book, model, event.time):
             return _nothing(named)
         return _for_review(named, NO_USAGE, "The request was answered, but the event does not say what was used.")
     try:
-        charge = charge_for(event, usage, book, multiplier)
+        charge = charge_for(event, usage, agreed)
     except Unpriced as fault:
         return _for_review(named, UNPRICED_DIMENSION if fault.dimension else UNPRICED_MODEL, str(fault))
     return charge.rate, charge.quantities, charge.rate.amounts(charge.quantities), None, None
 
 
-def charge_for(event: UsageEvent, usage: Usage, book: Book, multiplier: str) -> Charge:
+def charge_for(event: UsageEvent, usage: Usage, agreed: Agreed) -> Charge:
     return rate_request(
-        book,
+        agreed.book,
         usage,
         model=event.model,
         at=event.time,
         served_model=event.served_model,
         service_tier=event.service_tier,
         batch=event.batch,
-        multiplier=multiplier,
+        multiplier=agreed.multiplier,
     )
 
 

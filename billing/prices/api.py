@@ -106,18 +106,18 @@ async def quote(
     """What a request would cost, explained line by line; nothing is booked."""
     at = data.at or datetime.now(UTC)
     account = principal.account(data.account) if principal.account_id else data.account
-    book, multiplier = terms.current.of(account or "", at)
+    agreed = terms.current.of(account or "", at)
     try:
         usage = read(data.usage)
         charge = rate_request(
-            book,
+            agreed.book,
             usage,
             model=data.model,
             at=at,
             served_model=data.served_model,
             service_tier=data.service_tier,
             batch=data.batch,
-            multiplier=multiplier,
+            multiplier=agreed.multiplier,
         )
     except UsageError as fault:
         faults = (Fault("invalid_usage", fault.detail, usage_path(fault)),)

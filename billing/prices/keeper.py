@@ -13,6 +13,7 @@ from billing.prices import store
 from billing.prices.terms import Terms
 from pricing.book import Book
 from pricing.errors import BookError
+from pricing.policies import Policy
 
 LOOK_SECONDS = 1.0
 """How long another process may show prices that have just been changed. It never charges by them: see `fresh`."""
@@ -25,11 +26,19 @@ log = logging.getLogger(__name__)
 class TermsKeeper:
     """Holds the `current` terms; `book` is the one this process has loaded, under whatever operators have added."""
 
-    def __init__(self, book: Book, multiplier: str) -> None:
+    def __init__(self, book: Book, multiplier: str, policy: Policy = "reported") -> None:
         self.book = book
         self.multiplier = multiplier
+        self.policy = policy
         self.current = Terms(
-            version=UNREAD, book=book, multiplier=multiplier, books={}, multipliers={}, plans={}, plan_multipliers={}
+            version=UNREAD,
+            book=book,
+            multiplier=multiplier,
+            policy=policy,
+            books={},
+            multipliers={},
+            plans={},
+            plan_multipliers={},
         )
 
     async def fresh(self, conn: Connection) -> Terms:
@@ -39,7 +48,7 @@ class TermsKeeper:
         """
         if await store.version(conn) != self.current.version:
             try:
-                terms = await store.terms(conn, self.book, self.multiplier)
+                terms = await store.terms(conn, self.book, self.multiplier, self.policy)
             except BookError as error:
                 log.error("the prices operators have added do not make a book: %s", error)
                 detail = "The prices operators have added do not make a book with this release's tables."
@@ -72,7 +81,7 @@ class TermsKeeper:
                 async with conn.transaction():
                     await store.count_up(conn)
                     await work(conn)
-                    terms = await store.terms(conn, self.book, self.multiplier)
+                    terms = await store.terms(conn, self.book, self.multiplier, self.policy)
             except BookError as error:
                 faults = tuple(Fault("price_fault", fault, "$") for fault in error.faults)
                 raise Invalid("price_fault", "These prices do not make a book.", faults) from None

@@ -19,6 +19,7 @@ from billing.prices.terms import Dated, Terms
 from billing.text import Name, Price, Word
 from pricing.book import Book
 from pricing.entries import PRICE_COLUMNS
+from pricing.policies import Policy
 
 CONFIDENCE = "A"
 """An operator's price is what the operator says it is."""
@@ -90,7 +91,7 @@ async def version(conn: Connection) -> int:
     return int(row["version"])
 
 
-async def terms(conn: Connection, book: Book, multiplier: str) -> Terms:
+async def terms(conn: Connection, book: Book, multiplier: str, policy: Policy) -> Terms:
     """All terms as they are now, over the book this process has loaded. Raises BookError.
 
     The version is read first: what changes meanwhile is read once more at the next look.
@@ -103,6 +104,7 @@ async def terms(conn: Connection, book: Book, multiplier: str) -> Terms:
         version=seen,
         book=everybody,
         multiplier=multiplier,
+        policy=policy,
         books=_books(everybody, rows),
         multipliers=_by_owner((row.account, row.effective_from, row.multiplier) for row in factors),
         plans=await _plans_of_accounts(conn),

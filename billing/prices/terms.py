@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from pricing.book import Book
+from pricing.policies import Policy
 
 T = TypeVar("T")
 
@@ -27,24 +28,33 @@ def in_force(history: Iterable[Dated[T]], at: datetime) -> T | None:
     return max(begun, key=lambda dated: dated.effective_from).value if begun else None
 
 
+class Agreed(msgspec.Struct, frozen=True):
+    """What an account pays by at an instant, and which number is billed for an event that carries its text."""
+
+    book: Book
+    multiplier: str
+    policy: Policy
+
+
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """All terms there are. Histories are newest row first; accounts that are not named have the standard terms."""
 
     version: int
     book: Book
     multiplier: str
+    policy: Policy
     books: Mapping[str, Book]
     multipliers: Mapping[str, list[Dated[str]]]
     plans: Mapping[str, list[Dated[str]]]
     plan_multipliers: Mapping[str, list[Dated[str]]]
 
-    def of(self, account_id: str, at: datetime) -> tuple[Book, str]:
-        """The book and the multiplier of an account at an instant: its own, else its plan's, else the standard one."""
+    def of(self, account_id: str, at: datetime) -> Agreed:
+        """The terms of an account at an instant, each its own, else its plan's, else the standard one."""
         book = self.books.get(account_id, self.book)
         if account_id not in self.multipliers and account_id not in self.plans:
-            return book, self.multiplier
+            return Agreed(book, self.multiplier, self.policy)
         own = in_force(self.multipliers.get(account_id, ()), at)
-        return book, own or self._by_plan(account_id, at) or self.multiplier
+        return Agreed(book, own or self._by_plan(account_id, at) or self.multiplier, self.policy)
 
     def _by_plan(self, account_id: str, at: datetime) -> str | None:
         plan = in_force(self.plans.get(account_id, ()), at)

@@ -7,6 +7,7 @@ assemble(chunks)                               → the response of a stream
 pieces(encoding, text)                         → the text as its tokens
 """
 
+from pricing.policies import Policy
 from pricing.tokens.bounds import Count
 from pricing.tokens.counting import Counted, Uncounted, Unit, count, endpoint_of, path_of
 from pricing.tokens.encodings import RanksCorruptError, preload
@@ -15,7 +16,7 @@ from pricing.tokens.limits import Limits
 from pricing.tokens.models import Model, model
 from pricing.tokens.streams import assemble, server_sent
 from pricing.tokens.text import Piece, pieces, tokens
-from pricing.tokens.verify import Billable, Policy, Reported, Side, Verdict, Verification, billable, judge, verify
+from pricing.tokens.verify import Billable, Reported, Side, Verdict, Verification, billable, judge, verify
 
 __all__ = [
     "DEFAULT_LIMITS",

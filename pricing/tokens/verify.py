@@ -17,13 +17,13 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from pricing.policies import Policy
 from pricing.tokens.bounds import Count
 from pricing.tokens.counting import Counted, Uncounted, count
 from pricing.tokens.limits import DEFAULT, Limits
 from pricing.tokens.typescript import Schema
 
 Verdict = Literal["exact", "within_bounds", "over_reported", "under_reported", "counted", "unverifiable"]
-Policy = Literal["reported", "counted", "lower"]
 _GRAVITY: Final[tuple[Verdict, ...]] = (
     "over_reported",
     "under_reported",
