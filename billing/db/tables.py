@@ -146,7 +146,7 @@ prices = Table(
     Column("book", Text, nullable=False, comment="digest of the price book"),
 )
 
-# Which plan a customer is on, from an instant on. Of these three tables the newest row of the same instant counts.
+# Which plan a customer is on, from an instant on. Of these four tables the newest row of the same instant counts.
 account_plans = Table(
     "account_plans",
     metadata,
@@ -172,6 +172,22 @@ multipliers = Table(
     Column("created_at", Instant, nullable=False, server_default=NOW),
     CheckConstraint("(plan_id IS NULL) <> (account_id IS NULL)", name="whose"),
     CheckConstraint("multiplier >= 0 AND multiplier <= 10 AND scale(multiplier) <= 12", name="multiplier"),
+)
+
+# Which number is billed to a plan or a customer for an event that carries its text (pricing/policies.py), likewise.
+verification_policies = Table(
+    "verification_policies",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("plan_id", ForeignKey("plans.id")),
+    Column("account_id", ForeignKey("accounts.id")),
+    Column("policy", Text),
+    Column("effective_from", Instant, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    CheckConstraint("(plan_id IS NULL) <> (account_id IS NULL)", name="whose"),
+    CheckConstraint("policy IN ('reported', 'counted', 'lower')", name="policy"),
 )
 
 # Prices an operator added, in the columns of the book's own tables: for everybody, or for one customer. They lie over
@@ -267,6 +283,62 @@ usage_rollups = Table(
     Column("evidence", LargeBinary, nullable=False, comment="hash chain over the events' digests, docs/evidence.md"),
 )
 
+# What counting an event's text said of its usage (rules.md Verification), kept for ever. Only events with text have one.
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("time", Instant, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("upstream", Text, nullable=False, comment="empty when not named"),
+    Column("verdict", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("unit", Text, nullable=False, comment="of all the counts"),
+    Column("policy", Text, nullable=False, comment="what is billed when the report and the count differ"),
+    Column("reported_input", BigInteger),
+    Column("reported_output", BigInteger),
+    Column("input_low", BigInteger),
+    Column("input_likely", BigInteger),
+    Column("input_high", BigInteger, comment="null when nothing bounds it"),
+    Column("output_low", BigInteger),
+    Column("output_likely", BigInteger),
+    Column("output_high", BigInteger, comment="null when nothing bounds it"),
+    Column("billed_input", BigInteger),
+    Column("billed_output", BigInteger),
+    Column("excess", BigInteger, nullable=False, comment="reported above our highest counts"),
+    Column("shortfall", BigInteger, nullable=False, comment="reported below our lowest counts"),
+    Column("excess_amount", Dollars, nullable=False, comment="what that would have cost the customer more"),
+    Column("shortfall_amount", Dollars, nullable=False, comment="what that would have cost the customer less"),
+    CheckConstraint(
+        "verdict IN ('exact', 'within_bounds', 'over_reported', 'under_reported', 'counted', 'unverifiable')",
+        name="verdict",
+    ),
+    # The worst of them are looked for by time; they are few.
+    Index("verdicts_mismatch_idx", "time", postgresql_where=text("excess > 0 OR shortfall > 0")),
+)
+
+# Sums of verdicts by the quarter hour of use, kept in the posting transaction.
+verdict_rollups = Table(
+    "verdict_rollups",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("slot", Instant, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("upstream", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("verdict", Text, primary_key=True),
+    Column("events", BigInteger, nullable=False),
+    Column("reported", BigInteger, nullable=False, comment="of the sides that were reported and counted"),
+    Column("counted", BigInteger, nullable=False, comment="our likeliest counts of the same sides"),
+    Column("excess", BigInteger, nullable=False),
+    Column("shortfall", BigInteger, nullable=False),
+    Column("excess_amount", Dollars, nullable=False),
+    Column("shortfall_amount", Dollars, nullable=False),
+    Index(None, "slot"),
+)
+
 invoices = Table(
     "invoices",
     metadata,
@@ -351,9 +423,11 @@ APPEND_ONLY = (
     "postings",
     "prices",
     "charges",
+    "verdicts",
     "invoices",
     "invoice_lines",
     "multipliers",
+    "verification_policies",
     "account_plans",
     "price_rows",
 )

@@ -8,6 +8,7 @@ import msgspec
 from billing.errors import Fault
 from billing.metering.assess import Assessed
 from billing.metering.events import Batch
+from billing.metering.judging import MISMATCHES, VerdictView
 from billing.metering.store import Known
 from pricing import money
 
@@ -29,6 +30,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: Status
     charge: str | None = None
     reason: str | None = None
+    verification: VerdictView | None = None
     errors: tuple[Fault, ...] = ()
 
 
@@ -50,7 +52,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 def answer(results: list[Result], *, everything: bool) -> Answer:
     """Count the results; list all of them, or only those that are neither accepted nor duplicates."""
     counts = Counter(result.status for result in results)
-    listed = results if everything else [one for one in results if one.status not in ("accepted", "duplicate")]
+    listed = results if everything else [one for one in results if _is_notable(one)]
     return Answer(
         accepted=counts["accepted"] + counts["unpriced"],
         duplicates=counts["duplicate"],
@@ -61,11 +63,23 @@ def answer(results: list[Result], *, everything: bool) -> Answer:
     )
 
 
+def _is_notable(result: Result) -> bool:
+    """Whether a gateway should look at a result: the event was not simply accepted, or its usage was not believed."""
+    mismatch = result.verification is not None and result.verification.verdict in MISMATCHES
+    return mismatch or result.status not in ("accepted", "duplicate")
+
+
 def result_of(item: Assessed, known: Known | None = None) -> Result:
     """The result of an event that was booked now, or that was `known` before."""
     if known is None:
-        status: Status = "unpriced" if item.review else "accepted"
-        return Result(index=item.index, id=item.id, status=status, charge=money.format(item.amount), reason=item.note)
+        return Result(
+            index=item.index,
+            id=item.id,
+            status="unpriced" if item.review else "accepted",
+            charge=money.format(item.amount),
+            reason=item.note,
+            verification=item.judgement.view() if item.judgement else None,
+        )
     if known.same:
         return Result(index=item.index, id=item.id, status="duplicate", charge=money.format(known.amount))
     reason = "An event with this account, source and id is booked already, with another content. Nothing was changed."

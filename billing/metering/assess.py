@@ -9,6 +9,8 @@ import msgspec
 from billing.errors import Fault
 from billing.metering import events
 from billing.metering.events import UsageEvent, has_usage, usage_path
+from billing.metering.judging import Judgement, billed_usage, judged
+from billing.metering.verifier import Verified
 from billing.prices.terms import Agreed, Terms
 from pricing.book import Book
 from pricing.charge import Charge, Price, Rate
@@ -75,6 +77,7 @@ class Assessed(msgspec.Struct, frozen=True, kw_only=True):
     amount: int
     review: str | None
     note: str | None
+    judgement: Judgement | None = None
     corrects: str | None = None
 
     @property
@@ -103,11 +106,19 @@ def _stored(price: Price) -> StoredPrice:
 
 
 def assess(
-    index: int, event: UsageEvent, account_id: str, key_id: str | None, *, terms: Terms, latest: datetime
+    index: int,
+    event: UsageEvent,
+    account_id: str,
+    key_id: str | None,
+    *,
+    terms: Terms,
+    latest: datetime,
+    verified: Verified | None = None,
 ) -> Assessed:
     """Price one event at its own time and its owner's terms (rules.md Money 3). `latest` is the latest time believed.
 
-    Raises Refused for counts that cannot be, a time that cannot be, or an absurd amount.
+    `verified` is what was found of its text, if it carried any. Raises Refused for counts that cannot be, a time that
+    cannot be, or an absurd amount.
     """
     if not EARLIEST <= event.time <= latest:
         raise Refused("absurd_time", "$.time", f"The time {event.time.isoformat()} cannot be right.")
@@ -116,7 +127,9 @@ def assess(
         usage = None if report is None else convert(report)
     except UsageError as fault:
         raise Refused("invalid_usage", usage_path(fault), fault.detail) from None
-    rate, quantities, amounts, review, note = _rated(event, usage, terms.of(account_id, event.time))
+    agreed = terms.of(account_id, event.time)
+    billed, judgement = _judged(event, usage, verified, agreed)
+    rate, quantities, amounts, review, note = _rated(event, billed, agreed)
     amount = sum(amounts)
     if amount > PICOS_MAX:
         raise Refused("absurd_usage", "$.usage", "This one event would cost more than nine million dollars.")
@@ -137,7 +150,21 @@ def assess(
         amount=amount,
         review=review,
         note=note,
+        judgement=judgement,
     )
+
+
+def _judged(
+    event: UsageEvent, usage: Usage | None, verified: Verified | None, agreed: Agreed
+) -> tuple[Usage | None, Judgement | None]:
+    """The usage to be billed, and the verdict that is kept. Of what is not owed nothing is judged."""
+    if verified is None:
+        return usage, None
+    if not _owes(event, verified.counted if usage is None or usage.is_zero else usage):
+        return usage, None
+    billed = billed_usage(usage, verified, agreed.policy)
+    judgement = judged(usage, verified, agreed.policy, billed, lambda used: charge_for(event, used, agreed).amount)
+    return billed, judgement
 
 
 Rated = tuple[Rate | Nothing, tuple[int, ...], tuple[int, ...], str | None, str | None]

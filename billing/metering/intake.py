@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from billing import observe
 from billing.accounts.keys import hash_of
 from billing.db.pool import Connection, Pool, with_retries
-from billing.metering import store
+from billing.metering import store, verdicts
 from billing.metering.answers import Result, by_index, faulty, held_back, refusal, result_of
 from billing.metering.assess import Assessed, Refused, assess
 from billing.metering.events import ID_CHARACTERS_MAX, RERATED, Batch, UsageEvent
@@ -77,6 +77,7 @@ async def _book(conn: Connection, items: list[Assessed], numbers: Numbers) -> li
     first = list(by_identity.values())
     async with conn.transaction():
         places = await store.post_usage(conn, first, [numbers[item.rate] for item in first])
+        await verdicts.keep(conn, [first[place] for place in sorted(places)])
     new = {first[place].index for place in places}
     old = [item for item in items if item.index not in new]
     known = dict(zip((item.index for item in old), await store.known(conn, old), strict=True)) if old else {}

@@ -1,0 +1,78 @@
+"""Verdicts in the database: kept with their events, and read back."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+from billing.db.arrays import InstantArray, TextArray
+from billing.db.pool import Connection
+from billing.metering.assess import Assessed
+from billing.metering.judging import Judgement, Numbers, Span, Spans, VerdictView
+from pricing.tokens import Side
+
+KEEP_VERDICTS = (files("billing.metering") / "keep_verdicts.sql").read_text()
+
+
+async def keep(conn: Connection, items: Sequence[Assessed]) -> None:
+    """Keep the verdicts of events that this transaction has booked."""
+    found = [(item, item.judgement) for item in items if item.judgement is not None]
+    if found:
+        await conn.execute(KEEP_VERDICTS, _columns(found))
+
+
+def _columns(found: Sequence[tuple[Assessed, Judgement]]) -> dict[str, object]:
+    items = [item for item, _ in found]
+    kept = [judgement for _, judgement in found]
+    verified = [judgement.verification for judgement in kept]
+    return {
+        "account_ids": TextArray.of(item.account_id for item in items),
+        "sources": TextArray.of(item.source for item in items),
+        "ids": TextArray.of(item.id for item in items),
+        "times": InstantArray.of(item.time for item in items),
+        "models": TextArray.of(item.rate.model for item in items),
+        "upstreams": TextArray.of(item.upstream or "" for item in items),
+        "verdicts": TextArray.of(one.verdict for one in verified),
+        "reasons": TextArray.of(one.reason for one in verified),
+        "units": TextArray.of(one.unit for one in verified),
+        "policies": TextArray.of(judgement.policy for judgement in kept),
+        **_sides("input", [one.input for one in verified]),
+        **_sides("output", [one.output for one in verified]),
+        "billed_inputs": [judgement.billed.input for judgement in kept],
+        "billed_outputs": [judgement.billed.output for judgement in kept],
+        "excesses": [judgement.excess for judgement in kept],
+        "shortfalls": [judgement.shortfall for judgement in kept],
+        "excess_amounts": [judgement.excess_amount for judgement in kept],
+        "shortfall_amounts": [judgement.shortfall_amount for judgement in kept],
+    }
+
+
+def _sides(name: str, sides: list[Side]) -> dict[str, object]:
+    counts = [side.counted for side in sides]
+    return {
+        f"reported_{name}s": [side.reported for side in sides],
+        f"{name}_lows": [count.low if count else None for count in counts],
+        f"{name}_likelies": [count.likely if count else None for count in counts],
+        f"{name}_highs": [count.high if count else None for count in counts],
+    }
+
+
+def view_of(row: dict[str, Any] | None) -> VerdictView | None:
+    """The verdict in a row of `verdicts`, as it was answered to the gateway."""
+    if row is None:
+        return None
+    return VerdictView(
+        verdict=row["verdict"],
+        reported=Numbers(row["reported_input"], row["reported_output"]),
+        counted=Spans(_span(row, "input"), _span(row, "output")),
+        reason=row["reason"],
+        unit=row["unit"],
+        policy=row["policy"],
+        billed=Numbers(row["billed_input"], row["billed_output"]),
+    )
+
+
+def _span(row: dict[str, Any], side: str) -> Span | None:
+    low = row[f"{side}_low"]
+    return None if low is None else (low, row[f"{side}_high"])
