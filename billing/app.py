@@ -97,7 +97,7 @@ def pool(state: State) -> Pool:
 
 
 def price_book(state: State) -> Book:
-    return state.terms.current.book  # type: ignore[no-any-return]
+    return state.terms.current.standard.book  # type: ignore[no-any-return]
 
 
 def terms(state: State) -> TermsKeeper:

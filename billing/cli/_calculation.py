@@ -65,11 +65,11 @@ def terms_in_database(account: str | None = None) -> "tuple[Terms, list[Multipli
     from billing.settings import Settings
 
     async def work(pool: Pool, settings: Settings) -> "tuple[Terms, list[MultiplierRow]]":
-        keeper = TermsKeeper(_shipped(), settings.multiplier)
+        keeper = TermsKeeper(_shipped(), settings.multiplier, settings.verification_policy)
         async with pool.connection() as conn:
             if account is not None:
                 await accounts.get(conn, account)
-            return await keeper.fresh(conn), await store.multipliers(conn)
+            return await keeper.fresh(conn), await store.special_rows(conn, store.MULTIPLIERS)
 
     return run_with_pool(work)
 

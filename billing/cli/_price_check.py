@@ -50,9 +50,10 @@ def command(with_peers: bool, live: bool, as_json: bool) -> None:
     today = now.date()
     if live:
         terms, multipliers = terms_in_database()
-        prices, said = terms.book, f"{LIVE}, customers' own prices, and all multipliers."
+        prices, standard = terms.standard.book, terms.standard.multiplier
+        said = f"{LIVE}, customers' own prices, and all multipliers."
         found = [*check.findings(prices, today), *customers(prices, terms.books, today)]
-        found = sorted([*found, *factors(terms.multiplier, multipliers, now)], key=lambda one: ORDER.index(one.check))
+        found = sorted([*found, *factors(standard, multipliers, now)], key=lambda one: ORDER.index(one.check))
     else:
         prices, _, said = basis(now, live=False, account=None)
         found = check.findings(prices, today)

@@ -10,7 +10,7 @@ from psycopg_pool import PoolTimeout
 from billing.db.pool import Connection, Pool
 from billing.errors import Fault, Invalid, Unavailable
 from billing.prices import store
-from billing.prices.terms import Terms
+from billing.prices.terms import Agreed, Terms
 from pricing.book import Book
 from pricing.errors import BookError
 from pricing.policies import Policy
@@ -24,22 +24,11 @@ log = logging.getLogger(__name__)
 
 
 class TermsKeeper:
-    """Holds the `current` terms; `book` is the one this process has loaded, under whatever operators have added."""
+    """Holds the `current` terms; the `standard` ones are those of this process, without what operators have added."""
 
     def __init__(self, book: Book, multiplier: str, policy: Policy = "reported") -> None:
-        self.book = book
-        self.multiplier = multiplier
-        self.policy = policy
-        self.current = Terms(
-            version=UNREAD,
-            book=book,
-            multiplier=multiplier,
-            policy=policy,
-            books={},
-            multipliers={},
-            plans={},
-            plan_multipliers={},
-        )
+        self.standard = Agreed(book, multiplier, policy)
+        self.current = Terms(version=UNREAD, standard=self.standard)
 
     async def fresh(self, conn: Connection) -> Terms:
         """The terms as they are now: whatever charges must ask here, for a charge is for ever (rules.md Money 3).
@@ -48,7 +37,7 @@ class TermsKeeper:
         """
         if await store.version(conn) != self.current.version:
             try:
-                terms = await store.terms(conn, self.book, self.multiplier, self.policy)
+                terms = await store.terms(conn, self.standard)
             except BookError as error:
                 log.error("the prices operators have added do not make a book: %s", error)
                 detail = "The prices operators have added do not make a book with this release's tables."
@@ -81,7 +70,7 @@ class TermsKeeper:
                 async with conn.transaction():
                     await store.count_up(conn)
                     await work(conn)
-                    terms = await store.terms(conn, self.book, self.multiplier, self.policy)
+                    terms = await store.terms(conn, self.standard)
             except BookError as error:
                 faults = tuple(Fault("price_fault", fault, "$") for fault in error.faults)
                 raise Invalid("price_fault", "These prices do not make a book.", faults) from None

@@ -1,4 +1,4 @@
-"""The terms in the database: plans, multipliers, and prices that an operator added.
+"""The terms in the database: plans, multipliers, verification policies, and prices that an operator added.
 
 Every change counts `terms_version` up in its own transaction, so that each process learns of it (keeper.py).
 """
@@ -8,6 +8,7 @@ import io
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import date, datetime
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 from psycopg import sql
@@ -15,11 +16,13 @@ from psycopg.errors import ForeignKeyViolation
 
 from billing.db.pool import Connection
 from billing.errors import Conflict, NotFound
-from billing.prices.terms import Dated, Terms
+from billing.prices.terms import Agreed, Dated, Special, Terms
 from billing.text import Name, Price, Word
 from pricing.book import Book
 from pricing.entries import PRICE_COLUMNS
 from pricing.policies import Policy
+
+T = TypeVar("T")
 
 CONFIDENCE = "A"
 """An operator's price is what the operator says it is."""
@@ -62,26 +65,57 @@ class PriceRow(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
-class MultiplierRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A multiplier of a plan or an account; null: no special terms from then on."""
+class SpecialRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A special term of a plan or an account from an instant on; why, by which key, and when it was added."""
 
     id: int
     plan: str | None
     account: str | None
-    multiplier: str | None
     effective_from: datetime
     reason: str
     actor: str
     created_at: datetime
 
 
+class MultiplierRow(SpecialRow, frozen=True, kw_only=True):
+    """A multiplier of a plan or an account; null: no special one from then on."""
+
+    multiplier: str | None
+
+
+class PolicyRow(SpecialRow, frozen=True, kw_only=True):
+    """A verification policy of a plan or an account; null: no special one from then on."""
+
+    policy: Policy | None
+
+
+Row = TypeVar("Row", bound=SpecialRow)
+
+
+class Kind(NamedTuple, Generic[Row]):
+    """A kind of special terms: the table that keeps it, the column of its value, and how a row is read."""
+
+    table: sql.Identifier
+    column: sql.Identifier
+    value: sql.SQL
+    row: type[Row]
+
+    @property
+    def columns(self) -> sql.Composed:
+        return sql.SQL(
+            "id, plan_id AS plan, account_id AS account, {} AS {}, effective_from, reason, actor, created_at"
+        ).format(self.value, self.column)
+
+
+MULTIPLIERS = Kind(
+    sql.Identifier("multipliers"), sql.Identifier("multiplier"), sql.SQL("trim_scale(multiplier)::text"), MultiplierRow
+)
+POLICIES = Kind(sql.Identifier("verification_policies"), sql.Identifier("policy"), sql.SQL("policy"), PolicyRow)
+
+
 PRICE_ROW = sql.SQL("""
 id, account_id AS account, model, dimension, tier, context, unit, trim_scale(price)::text AS price,
 effective_from, effective_to, source, note, actor, created_at
-""")
-MULTIPLIER_ROW = sql.SQL("""
-id, plan_id AS plan, account_id AS account, trim_scale(multiplier)::text AS multiplier,
-effective_from, reason, actor, created_at
 """)
 
 
@@ -91,24 +125,21 @@ async def version(conn: Connection) -> int:
     return int(row["version"])
 
 
-async def terms(conn: Connection, book: Book, multiplier: str, policy: Policy) -> Terms:
-    """All terms as they are now, over the book this process has loaded. Raises BookError.
+async def terms(conn: Connection, standard: Agreed) -> Terms:
+    """All terms as they are now, over the standard ones of this process. Raises BookError.
 
     The version is read first: what changes meanwhile is read once more at the next look.
     """
     seen = await version(conn)
     rows = await price_rows(conn)
-    factors = await multipliers(conn)
-    everybody = laid_over(book, [row for row in rows if row.account is None], "local")
+    everybody = laid_over(standard.book, [row for row in rows if row.account is None], "local")
     return Terms(
         version=seen,
-        book=everybody,
-        multiplier=multiplier,
-        policy=policy,
+        standard=msgspec.structs.replace(standard, book=everybody),
         books=_books(everybody, rows),
-        multipliers=_by_owner((row.account, row.effective_from, row.multiplier) for row in factors),
         plans=await _plans_of_accounts(conn),
-        plan_multipliers=_by_owner((row.plan, row.effective_from, row.multiplier) for row in factors),
+        multipliers=_by_owner((row, row.multiplier) for row in await special_rows(conn, MULTIPLIERS)),
+        policies=_by_owner((row, row.policy) for row in await special_rows(conn, POLICIES)),
     )
 
 
@@ -139,12 +170,13 @@ def _cells(row: PriceRow) -> list[object]:
     ]
 
 
-def _by_owner(rows: Iterable[tuple[str | None, datetime, str | None]]) -> dict[str, list[Dated[str]]]:
-    histories: dict[str, list[Dated[str]]] = defaultdict(list)
-    for owner, effective_from, value in rows:
-        if owner is not None:
-            histories[owner].append(Dated(effective_from, value))
-    return dict(histories)
+def _by_owner(rows: Iterable[tuple[SpecialRow, T | None]]) -> Special[T]:
+    accounts: dict[str, list[Dated[T]]] = defaultdict(list)
+    plans: dict[str, list[Dated[T]]] = defaultdict(list)
+    for row, value in rows:
+        history = plans[row.plan] if row.plan is not None else accounts[str(row.account)]
+        history.append(Dated(row.effective_from, value))
+    return Special(dict(accounts), dict(plans))
 
 
 async def price_rows(conn: Connection, account_id: str | None = None) -> list[PriceRow]:
@@ -161,19 +193,21 @@ async def price_rows(conn: Connection, account_id: str | None = None) -> list[Pr
     return [PriceRow(**row) for row in await cursor.fetchall()]
 
 
-async def multipliers(conn: Connection, *, plan: str | None = None, account: str | None = None) -> list[MultiplierRow]:
-    """Multipliers, the newest first: of one plan, of one account, or all."""
+async def special_rows(
+    conn: Connection, kind: Kind[Row], *, plan: str | None = None, account: str | None = None
+) -> list[Row]:
+    """Special terms of a kind, the newest first: of one plan, of one account, or all."""
     cursor = await conn.execute(
         sql.SQL("""
         SELECT {columns}
-        FROM multipliers
+        FROM {table}
         WHERE (%(plan)s::text IS NULL OR plan_id = %(plan)s)
           AND (%(account)s::text IS NULL OR account_id = %(account)s)
         ORDER BY id DESC
-        """).format(columns=MULTIPLIER_ROW),
+        """).format(columns=kind.columns, table=kind.table),
         {"plan": plan, "account": account},
     )
-    return [MultiplierRow(**row) for row in await cursor.fetchall()]
+    return [kind.row(**row) for row in await cursor.fetchall()]
 
 
 async def plans(conn: Connection) -> list[str]:
@@ -183,8 +217,10 @@ async def plans(conn: Connection) -> list[str]:
 
 async def _plans_of_accounts(conn: Connection) -> dict[str, list[Dated[str]]]:
     cursor = await conn.execute("SELECT account_id, effective_from, plan_id FROM account_plans ORDER BY id DESC")
-    rows = await cursor.fetchall()
-    return _by_owner((row["account_id"], row["effective_from"], row["plan_id"]) for row in rows)
+    histories: dict[str, list[Dated[str]]] = defaultdict(list)
+    for row in await cursor.fetchall():
+        histories[row["account_id"]].append(Dated(row["effective_from"], row["plan_id"]))
+    return dict(histories)
 
 
 async def count_up(conn: Connection) -> None:
@@ -212,32 +248,33 @@ async def put_on_plan(
         raise NotFound("unknown_account_or_plan", f"There is no account {account}, or no plan {plan}.") from None
 
 
-async def add_multiplier(
+async def add_special(
     conn: Connection,
+    kind: Kind[Row],
     *,
     plan: str | None = None,
     account: str | None = None,
-    multiplier: str | None,
+    value: str | None,
     effective_from: datetime,
     reason: str,
     actor: str,
-) -> MultiplierRow:
+) -> Row:
     """The row as it was added. Raises NotFound for an unknown account or plan."""
     try:
         cursor = await conn.execute(
             sql.SQL("""
-            INSERT INTO multipliers (plan_id, account_id, multiplier, effective_from, reason, actor)
-            VALUES (%s, %s, %s::numeric, %s, %s, %s)
+            INSERT INTO {table} (plan_id, account_id, {column}, effective_from, reason, actor)
+            VALUES (%s, %s, %s, %s, %s, %s)
             RETURNING {columns}
-            """).format(columns=MULTIPLIER_ROW),
-            [plan, account, multiplier, effective_from, reason, actor],
+            """).format(table=kind.table, column=kind.column, columns=kind.columns),
+            [plan, account, value, effective_from, reason, actor],
         )
     except ForeignKeyViolation:
         owner = f"plan {plan}" if plan else f"account {account}"
         raise NotFound("unknown_account_or_plan", f"There is no {owner}.") from None
     row = await cursor.fetchone()
     assert row is not None
-    return MultiplierRow(**row)
+    return kind.row(**row)
 
 
 async def add_price_row(conn: Connection, *, account: str | None, row: NewPrice, actor: str) -> PriceRow:

@@ -1,9 +1,10 @@
-"""Who pays which prices, at any instant: the book with an operator's own prices over it, and the multipliers. Pure.
+"""Who pays which prices, at any instant: the book with an operator's own prices over it, the multipliers, and the
+verification policies. Pure.
 
 Terms are a snapshot of what the database holds (store.py) and never change; a change makes new ones.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -28,6 +29,18 @@ def in_force(history: Iterable[Dated[T]], at: datetime) -> T | None:
     return max(begun, key=lambda dated: dated.effective_from).value if begun else None
 
 
+class Special(msgspec.Struct, Generic[T], frozen=True):
+    """One kind of term, such as the multiplier, of those who have special ones. Histories are newest row first."""
+
+    accounts: Mapping[str, Sequence[Dated[T]]] = {}
+    plans: Mapping[str, Sequence[Dated[T]]] = {}
+
+    def of(self, account_id: str, plan_id: str | None, at: datetime) -> T | None:
+        """The account's own at an instant, else its plan's, else None."""
+        own = in_force(self.accounts.get(account_id, ()), at)
+        return own if own is not None or plan_id is None else in_force(self.plans.get(plan_id, ()), at)
+
+
 class Agreed(msgspec.Struct, frozen=True):
     """What an account pays by at an instant, and which number is billed for an event that carries its text."""
 
@@ -37,25 +50,30 @@ class Agreed(msgspec.Struct, frozen=True):
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """All terms there are. Histories are newest row first; accounts that are not named have the standard terms."""
+    """All terms there are: the standard ones, and by account its own prices and the plans it is on."""
 
     version: int
-    book: Book
-    multiplier: str
-    policy: Policy
-    books: Mapping[str, Book]
-    multipliers: Mapping[str, list[Dated[str]]]
-    plans: Mapping[str, list[Dated[str]]]
-    plan_multipliers: Mapping[str, list[Dated[str]]]
+    standard: Agreed
+    books: Mapping[str, Book] = {}
+    plans: Mapping[str, Sequence[Dated[str]]] = {}
+    multipliers: Special[str] = Special()
+    policies: Special[Policy] = Special()
 
     def of(self, account_id: str, at: datetime) -> Agreed:
         """The terms of an account at an instant, each its own, else its plan's, else the standard one."""
-        book = self.books.get(account_id, self.book)
-        if account_id not in self.multipliers and account_id not in self.plans:
-            return Agreed(book, self.multiplier, self.policy)
-        own = in_force(self.multipliers.get(account_id, ()), at)
-        return Agreed(book, own or self._by_plan(account_id, at) or self.multiplier, self.policy)
+        if self._are_standard(account_id):
+            return self.standard
+        plan_id = in_force(self.plans.get(account_id, ()), at)
+        return Agreed(
+            self.books.get(account_id, self.standard.book),
+            self.multipliers.of(account_id, plan_id, at) or self.standard.multiplier,
+            self.policies.of(account_id, plan_id, at) or self.standard.policy,
+        )
 
-    def _by_plan(self, account_id: str, at: datetime) -> str | None:
-        plan = in_force(self.plans.get(account_id, ()), at)
-        return None if plan is None else in_force(self.plan_multipliers.get(plan, ()), at)
+    def _are_standard(self, account_id: str) -> bool:
+        return (
+            account_id not in self.plans
+            and account_id not in self.multipliers.accounts
+            and account_id not in self.policies.accounts
+            and account_id not in self.books
+        )

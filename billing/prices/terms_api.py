@@ -1,5 +1,5 @@
-"""Terms over HTTP: plans, multipliers, and prices an operator adds. Dated, checked as a whole, and never taken back:
-a later row says otherwise."""
+"""Terms over HTTP: plans, multipliers, verification policies, and prices an operator adds. Dated, checked as a whole,
+and never taken back: a later row says otherwise."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -16,9 +16,10 @@ from billing.http import requires
 from billing.pages import Listing
 from billing.prices import store
 from billing.prices.keeper import TermsKeeper
-from billing.prices.store import MultiplierRow, NewPrice, PriceRow
+from billing.prices.store import Kind, MultiplierRow, NewPrice, PolicyRow, PriceRow, Row
 from billing.text import AccountId, Instant, Multiplier, Name, PlanId
 from billing.times import bounded
+from pricing.policies import Policy
 
 
 class NewPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,12 +35,23 @@ class NewMembership(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     effective_from: Instant | None = None
 
 
-class NewMultiplier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is paid of the official price from an instant on (now, if not said); null ends special terms."""
+class NewSpecial(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A special term from an instant on (now, if not said), and why."""
 
-    multiplier: Multiplier | None
     reason: Name
     effective_from: Instant | None = None
+
+
+class NewMultiplier(NewSpecial, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is paid of the official price; null ends special terms."""
+
+    multiplier: Multiplier | None
+
+
+class NewPolicy(NewSpecial, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which number is billed for an event that carries its text; null ends special terms."""
+
+    policy: Policy | None
 
 
 class NewPrices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -105,7 +117,7 @@ async def add_plan_multiplier(
     principal: NamedDependency[Principal],
 ) -> MultiplierRow:
     """Say what customers on a plan pay of the official price."""
-    return await _add_multiplier(pool, terms, data, principal.key_id, plan=plan_id)
+    return await _add(pool, terms, store.MULTIPLIERS, data.multiplier, data, principal.key_id, plan=plan_id)
 
 
 @post("/v1/accounts/{account_id:str}/multipliers", guards=[requires("admin")], tags=["terms"])
@@ -117,27 +129,54 @@ async def add_account_multiplier(
     principal: NamedDependency[Principal],
 ) -> MultiplierRow:
     """Say what one customer pays of the official price, whatever plan it is on."""
-    return await _add_multiplier(pool, terms, data, principal.key_id, account=account_id)
+    return await _add(pool, terms, store.MULTIPLIERS, data.multiplier, data, principal.key_id, account=account_id)
 
 
-async def _add_multiplier(
+@post("/v1/plans/{plan_id:str}/verification-policies", guards=[requires("admin")], tags=["terms"])
+async def add_plan_policy(
+    plan_id: FromPath[str],
+    data: JSONBody[NewPolicy],
+    pool: NamedDependency[Pool],
+    terms: NamedDependency[TermsKeeper],
+    principal: NamedDependency[Principal],
+) -> PolicyRow:
+    """Say which number is billed to customers on a plan when an event carries its text."""
+    return await _add(pool, terms, store.POLICIES, data.policy, data, principal.key_id, plan=plan_id)
+
+
+@post("/v1/accounts/{account_id:str}/verification-policies", guards=[requires("admin")], tags=["terms"])
+async def add_account_policy(
+    account_id: FromPath[str],
+    data: JSONBody[NewPolicy],
+    pool: NamedDependency[Pool],
+    terms: NamedDependency[TermsKeeper],
+    principal: NamedDependency[Principal],
+) -> PolicyRow:
+    """Say which number is billed to one customer when an event carries its text, whatever plan it is on."""
+    return await _add(pool, terms, store.POLICIES, data.policy, data, principal.key_id, account=account_id)
+
+
+async def _add(
     pool: Pool,
     terms: TermsKeeper,
-    data: NewMultiplier,
+    kind: Kind[Row],
+    value: str | None,
+    data: NewSpecial,
     actor: str,
     *,
     plan: str | None = None,
     account: str | None = None,
-) -> MultiplierRow:
+) -> Row:
     since = bounded(data.effective_from, "$.effective_from") or datetime.now(UTC)
-    added: list[MultiplierRow] = []
+    added: list[Row] = []
 
     async def work(conn: Connection) -> None:
-        row = await store.add_multiplier(
+        row = await store.add_special(
             conn,
+            kind,
             plan=plan,
             account=account,
-            multiplier=data.multiplier,
+            value=value,
             effective_from=since,
             reason=data.reason,
             actor=actor,
@@ -154,8 +193,18 @@ async def list_multipliers(
 ) -> Listing[MultiplierRow]:
     """Every multiplier there ever was, the newest first: of a plan, of an account, or all."""
     async with pool.connection() as conn:
-        found = await store.multipliers(conn, plan=plan, account=account)
+        found = await store.special_rows(conn, store.MULTIPLIERS, plan=plan, account=account)
     return Listing(url="/v1/multipliers", has_more=False, data=found)
+
+
+@get("/v1/verification-policies", guards=[requires("admin")], tags=["terms"])
+async def list_policies(
+    pool: NamedDependency[Pool], plan: FromQuery[str | None] = None, account: FromQuery[str | None] = None
+) -> Listing[PolicyRow]:
+    """Every verification policy there ever was, the newest first: of a plan, of an account, or all."""
+    async with pool.connection() as conn:
+        found = await store.special_rows(conn, store.POLICIES, plan=plan, account=account)
+    return Listing(url="/v1/verification-policies", has_more=False, data=found)
 
 
 @post("/v1/price-rows", guards=[requires("admin")], tags=["terms"])
@@ -203,6 +252,9 @@ router = Router(
         add_plan_multiplier,
         add_account_multiplier,
         list_multipliers,
+        add_plan_policy,
+        add_account_policy,
+        list_policies,
         add_prices,
         list_price_rows,
     ],

@@ -217,7 +217,7 @@ async def test_another_process_learns_of_new_terms(client: httpx.AsyncClient, po
     assert other.current is before
     await client.post("/v1/price-rows", json={"rows": [price()]})
     await other.fresh(conn)
-    assert other.current.book.card("house-model") is not None
+    assert other.current.standard.book.card("house-model") is not None
 
 
 async def test_two_who_change_the_terms_at_once_are_each_told_of_their_own(client: httpx.AsyncClient) -> None:
