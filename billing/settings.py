@@ -43,6 +43,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     proof_hours: Annotated[int, Meta(ge=0, le=24 * 366)] = 24
     tokens_text_bytes_max: Annotated[int, Meta(ge=1024, le=4_000_000)] = 256 << 10
     tokens_threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    verification_processes: Annotated[int, Meta(ge=0, le=64)] = 0
+    verification_waiting_bytes_max: Annotated[int, Meta(ge=0, le=1 << 32)] = 32 << 20
+    verification_seconds_max: Annotated[float, Meta(gt=0, le=60)] = 5.0
+    verification_text_bytes_max: Annotated[int, Meta(ge=1024, le=4_000_000)] = 4_000_000
 
     multiplier: Annotated[str, Meta(pattern=r"^[0-9]{1,2}(\.[0-9]{1,12})?\Z")] = "0.5"
     verification_policy: Policy = "reported"

@@ -279,6 +279,18 @@ def convert(report: Mapping[str, Any]) -> Usage:
     raise MalformedUsage("$", f"The usage names none of {', '.join(_SPELLINGS)}: nothing in it can be billed.")
 
 
+def of_counts(unit: str, given: int, answer: int, request: Mapping[str, Any]) -> Usage:
+    """What was counted of a request, as the API would report it: `unit` is tokens, characters, seconds or images.
+
+    The size and quality of images are those of the request. Raises `UsageError` when no picture has them.
+    """
+    if unit == "images":
+        return convert({"n": answer, **{name: request[name] for name in ("size", "quality") if name in request}})
+    if unit in ("characters", "seconds"):
+        return convert({unit: given})
+    return convert({"prompt_tokens": given, "completion_tokens": answer})
+
+
 def _malformed(error: msgspec.MsgspecError) -> MalformedUsage:
     """msgspec's message, with its path apart: "Expected `int`, got `str` - at `$.prompt_tokens`"."""
     detail, _, path = str(error).partition(" - at `")

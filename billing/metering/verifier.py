@@ -1,24 +1,174 @@
-"""Counts the text of usage events in processes of their own."""
+"""Counts the text of events beside everything else: in processes of its own, with a queue of a stated size before them.
+
+Counting is mostly Rust, but what is Python in it would hold up every other request; so it runs in processes, at the
+lowest priority. A job is a few exchanges, at most `JOB_BYTES` of content, or one that is larger.
+
+The rule of back-pressure: what does not fit into the queue (`verification_waiting_bytes_max`; twice that for an event
+without usage, which nobody can bill until it is counted) and what is not counted within `verification_seconds_max` is
+`unverifiable`, with a reason that begins with `busy: `. No event is lost and none is delayed for longer.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Final
 
 import msgspec
+from anyio import CapacityLimiter, fail_after, to_process
 
-from pricing.tokens import Reported, Verification
-from pricing.usage import Usage
+from billing.metering.content import Exchange, Verified, unverifiable, verified
+from billing.observe import metrics
+from billing.settings import Settings
+from pricing.tokens import DEFAULT_LIMITS, Limits
+
+__all__ = ["Exchange", "Verified", "Verifier"]
+
+JOB_BYTES: Final = 256 << 10
+"""Counted in 20 ms, or in half a second when it is made to be slow: what one exchange can cost those beside it."""
+
+BUSY: Final = "busy: "
+_FULL: Final = f"{BUSY}too much text was waiting to be counted"
+_DIED: Final = "the process that counted the text ended"
+
+log = logging.getLogger(__name__)
 
 
-class Exchange(msgspec.Struct, frozen=True, kw_only=True):
-    """An event's text, and what was reported for it. `whole` is False when the answer was cut or aborted."""
+class Verifier:
+    """The processes of one worker. They start when there is text to count, and end when the worker does."""
 
-    endpoint: str | None
-    model: str
-    content: bytes
-    reported: Reported | None
-    whole: bool = True
-    __repr__ = object.__repr__  # holds text
+    def __init__(self, settings: Settings) -> None:
+        self._processes = settings.verification_processes or max(1, _cores() // settings.workers)
+        self._bytes_max = settings.verification_waiting_bytes_max
+        self._seconds_max = settings.verification_seconds_max
+        self._limits = msgspec.structs.replace(DEFAULT_LIMITS, text_bytes=settings.verification_text_bytes_max)
+        self._late = f"{BUSY}it was not counted within {self._seconds_max:g} s"
+        self._turn = asyncio.Semaphore(self._processes)
+        self._places = CapacityLimiter(self._processes)
+        self._jobs: set[_Job] = set()
+        self._waiting = 0
+
+    async def verify(self, exchanges: Sequence[Exchange]) -> list[Verified]:
+        """A verdict for each exchange, in their order. Never raises for any content; returns within `seconds_max`."""
+        jobs = [self._start(places, exchanges) for places in _divided(self._admitted(exchanges), exchanges)]
+        if jobs:
+            try:
+                await asyncio.wait([job.task for job in jobs], timeout=self._seconds_max)
+            finally:
+                for job in jobs:
+                    job.give_up()
+        found = [unverifiable(exchange, _FULL) for exchange in exchanges]
+        for job in jobs:
+            for place, one in zip(job.places, job.result(self._late), strict=True):
+                found[place] = one
+        metrics.VERIFICATION_BUSY.inc(sum(one.verification.reason.startswith(BUSY) for one in found))
+        return found
+
+    async def close(self) -> None:
+        """End what is still being counted. Nobody waits for it."""
+        tasks = [job.task for job in self._jobs]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _admitted(self, exchanges: Sequence[Exchange]) -> Iterator[int]:
+        """The places of those that the queue has room for; it is taken as they are."""
+        for place, exchange in enumerate(exchanges):
+            size = len(exchange.content)
+            if self._waiting + size <= self._bytes_max * (2 if exchange.reported is None else 1):
+                self._waiting += size
+                yield place
+
+    def _start(self, places: list[int], exchanges: Sequence[Exchange]) -> "_Job":
+        job = _Job(places, [exchanges[place] for place in places])
+        job.task = asyncio.create_task(self._count(job))
+        self._jobs.add(job)
+        job.task.add_done_callback(lambda _: self._end(job))
+        return job
+
+    def _end(self, job: "_Job") -> None:
+        self._jobs.discard(job)
+        self._waiting -= sum(len(exchange.content) for exchange in job.exchanges)
+
+    async def _count(self, job: "_Job") -> list[Verified]:
+        """In a process, when there is one free. One that works for too long is killed; the next job starts another."""
+        async with self._turn:
+            job.begun = True
+            try:
+                with fail_after(self._seconds_max):
+                    return await to_process.run_sync(
+                        count_all, job.exchanges, self._limits, cancellable=True, limiter=self._places
+                    )
+            except TimeoutError:
+                reason = self._late
+            except Exception as fault:  # BrokenWorkerProcess; or no process could be started
+                log.warning("%d events are not verified: a process ended (%s)", len(job.places), type(fault).__name__)
+                reason = _DIED
+        return [unverifiable(exchange, reason) for exchange in job.exchanges]
 
 
-class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """The verdict, and our count as it would be reported; None when a side cannot be counted."""
+class _Job:
+    """Exchanges that are counted together, and their places in the request they came with."""
 
-    verification: Verification
-    counted: Usage | None
+    task: asyncio.Task[list[Verified]]
+
+    def __init__(self, places: list[int], exchanges: list[Exchange]) -> None:
+        self.places = places
+        self.exchanges = exchanges
+        self.begun = False
+
+    def give_up(self) -> None:
+        """Nobody waits any more. What has begun is left to end, since another process is dearer than the rest of it."""
+        if not self.begun:
+            self.task.cancel()
+
+    def result(self, otherwise: str) -> list[Verified]:
+        """What was counted, or that nothing was, for this reason."""
+        if self.task.done() and not self.task.cancelled():
+            return self.task.result()
+        return [unverifiable(exchange, otherwise) for exchange in self.exchanges]
+
+
+def _divided(places: Iterator[int], exchanges: Sequence[Exchange]) -> Iterator[list[int]]:
+    """The places in groups of at most `JOB_BYTES`; a larger exchange is alone, so that its time costs no other."""
+    group: list[int] = []
+    room = JOB_BYTES
+    for place in places:
+        size = len(exchanges[place].content)
+        if group and size > room:
+            yield group
+            group, room = [], JOB_BYTES
+        group.append(place)
+        room -= size
+    if group:
+        yield group
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# ── in the process ──
+def count_all(exchanges: list[Exchange], limits: Limits) -> list[Verified]:
+    """Runs in a process of its own. No exception leaves it: one may hold text."""
+    _settle()
+    return [_counted(exchange, limits) for exchange in exchanges]
+
+
+def _counted(exchange: Exchange, limits: Limits) -> Verified:
+    try:
+        return verified(exchange, limits)
+    except BaseException as fault:  # a panic of Rust is no Exception, and MemoryError may come anywhere
+        return unverifiable(exchange, f"the counter failed: {type(fault).__name__}")
+
+
+@cache
+def _settle() -> None:
+    """Once in a process: whatever else wants the processor goes first, Ctrl-C is not for us, and nothing is printed."""
+    os.nice(19)
+    if hasattr(os, "SCHED_BATCH"):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

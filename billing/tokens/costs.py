@@ -48,15 +48,11 @@ class Quantities(NamedTuple):
     unit: str
     input: int
     output: int
-    details: Mapping[str, Any]
+    request: Mapping[str, Any]
 
     def usage(self) -> Usage:
-        """As the API would report it. Raises UsageError when the details are not those of any picture."""
-        if self.unit == "images":
-            return usage.convert({"n": self.output, **self.details})
-        if self.unit in ("characters", "seconds"):
-            return usage.convert({self.unit: self.input})
-        return usage.convert({"prompt_tokens": self.input, "completion_tokens": self.output})
+        """As the API would report it. Raises UsageError when the request's details are not those of any picture."""
+        return usage.of_counts(self.unit, self.input, self.output, self.request)
 
 
 def priced(
@@ -74,8 +70,7 @@ def priced(
         return None
     answer = _answer(counted, request, output_tokens)
     known = answer or Count(0, 0, 0)
-    details = {name: request[name] for name in ("size", "quality") if name in request}
-    low = Quantities(counted.unit, counted.input.low, known.low, details)
+    low = Quantities(counted.unit, counted.input.low, known.low, request)
     least = _cost(book, model, low, at, multiplier)
     most = _cost(book, model, _highest(low, counted.input, known), at, multiplier)
     bounded = (counted.input.high is not None, known.high is not None)

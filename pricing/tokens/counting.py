@@ -29,6 +29,13 @@ _PATHS: Final[tuple[tuple[str, Endpoint], ...]] = (
     ("audio/translations", "transcription"),
     ("images/", "images"),
 )
+# Models that serve one endpoint.
+_PATH_OF_KIND: Final = {
+    "embedding": "/v1/embeddings",
+    "speech": "/v1/audio/speech",
+    "transcription": "/v1/audio/transcriptions",
+    "image": "/v1/images/generations",
+}
 # Output tokens of one gpt-image picture of 1024 x 1024; other sizes and models are not verifiable.
 _PICTURE: Final = {"low": 272, "medium": 1056, "high": 4160}
 
@@ -84,10 +91,10 @@ def path_of(request: Schema, model_name: str) -> str:
     """The path that a bare request must have been meant for; a calculator is given no path."""
     if "messages" in request:
         return "/v1/chat/completions"
-    if "prompt" in request:
-        return "/v1/completions"
     found = model(model_name)
-    return "/v1/embeddings" if found and found.kind == "embedding" else "/v1/responses"
+    if found and found.kind in _PATH_OF_KIND:
+        return _PATH_OF_KIND[found.kind]
+    return "/v1/completions" if "prompt" in request else "/v1/responses"
 
 
 def _guarded(side: Callable[[], Count], body: Any, limits: Limits) -> Count | Uncounted:

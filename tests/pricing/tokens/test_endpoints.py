@@ -82,6 +82,9 @@ def test_a_bare_request_has_a_path() -> None:
     assert endpoint_of(path_of({"prompt": ""}, "davinci-002")) == "completions"
     assert endpoint_of(path_of({"input": ""}, "text-embedding-3-small")) == "embeddings"
     assert endpoint_of(path_of({"input": ""}, "gpt-4o")) == "responses"
+    assert endpoint_of(path_of({"input": ""}, "tts-1")) == "speech"
+    assert endpoint_of(path_of({"prompt": ""}, "dall-e-3")) == "images"
+    assert endpoint_of(path_of({}, "whisper-1")) == "transcription"
 
 
 def test_an_unknown_model_or_endpoint_is_not_guessed() -> None:
