@@ -29,7 +29,6 @@ from billing.prices.keeper import TermsKeeper
 from billing.problems import answer
 from billing.settings import Settings, SettingsError, load
 from billing.tokens import pages as tokens
-from pricing import book
 from pricing.book import Book
 
 ROUTES: Sequence[ControllerRouterHandler] = [
@@ -54,15 +53,13 @@ def create_app(settings: Settings | None = None) -> Litestar:
     if settings.database_url is None:
         raise SettingsError("The app needs BILLING_DATABASE_URL; `billing serve` starts a database when there is none.")
     observe.configure_logging(settings.log_level)
-    loaded = book.load(settings.price_file, published=settings.published_prices)
-    keeper = TermsKeeper(loaded, settings.multiplier, settings.verification_policy)
     app = Litestar(
         ROUTES,
         request_class=StrictRequest,
         request_max_body_size=settings.body_bytes_max,
         exception_handlers={Exception: answer},
         dependencies={name: Provide(provide, sync_to_thread=False) for name, provide in DEPENDENCIES.items()},
-        state=State({"settings": settings, "terms": keeper}),
+        state=State({"settings": settings, "terms": TermsKeeper.by(settings)}),
         lifespan=[running],
         openapi_config=docs_page.config(metering.BODIES),
         logging_config=None,
@@ -73,7 +70,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
 @asynccontextmanager
 async def running(app: Litestar) -> AsyncIterator[None]:
-    """What lives as long as the service: the pool, the intake and what it remembers, the making of partitions."""
+    """What lives as long as the service: the pool, the intake with its counters, the making of partitions."""
     state = app.state
     state.pool = await open_pool(state.settings, state.settings.database_url)
     try:
@@ -84,6 +81,7 @@ async def running(app: Litestar) -> AsyncIterator[None]:
             yield
         finally:
             await chores.end(housekeeping)
+            await state.intake.close()
     finally:
         await state.pool.close()
 

@@ -10,7 +10,6 @@ from billing.metering.intake import Intake
 from billing.metering.rerate import Summary, rerate
 from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
-from pricing import book
 
 
 @click.command()
@@ -23,9 +22,7 @@ def command(account: str | None) -> None:
         task = progress.add_task("rerate", total=None)
 
         async def work(pool: Pool, settings: Settings) -> Summary:
-            prices = book.load(settings.price_file, published=settings.published_prices)
-            terms = TermsKeeper(prices, settings.multiplier, settings.verification_policy)
-            intake = Intake(pool, terms, settings)
+            intake = Intake(pool, TermsKeeper.by(settings), settings)
             return await rerate(pool, intake, account, lambda seen: progress.update(task, advance=seen))
 
         summary = run_with_pool(work)

@@ -8,9 +8,9 @@ import msgspec
 
 from billing.errors import Fault
 from billing.metering import events
+from billing.metering.content import Verified
 from billing.metering.events import UsageEvent, has_usage, usage_path
 from billing.metering.judging import Judgement, billed_usage, judged
-from billing.metering.verifier import Verified
 from billing.prices.terms import Agreed, Terms
 from pricing.book import Book
 from pricing.charge import Charge, Price, Rate

@@ -5,7 +5,7 @@ save the good events beside the bad ones.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +13,7 @@ from msgspec import Meta
 from billing import wire
 from billing.errors import Fault, Invalid, TooLarge
 from billing.faults import faults_of
+from billing.metering.mending import mended
 from billing.text import Instant, Name, Price, Sha256
 from pricing import usage
 from pricing.errors import UsageError
@@ -27,6 +28,7 @@ RERATED = "~rerated"
 ID_CHARACTERS_MAX = 200 - len(RERATED)
 """Of an id as a gateway gives it, so that the id of an event billed late is a name too."""
 
+T = TypeVar("T")
 Ended = Literal["completed", "client_aborted", "upstream_cut", "failed"]
 
 
@@ -97,7 +99,7 @@ def read(body: bytes, content_type: str, events_max: int) -> Batch:
 
 def _read_array(body: bytes, events_max: int) -> Batch:
     try:
-        events = _many.decode(body)
+        events = _decoded(_many, body, level=2)
     except msgspec.ValidationError:
         return _read_items(_taken_apart(body, events_max), single=False)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as fault:
@@ -109,11 +111,21 @@ def _read_array(body: bytes, events_max: int) -> Batch:
 def _taken_apart(body: bytes, events_max: int) -> list[msgspec.Raw]:
     """The items of an array that is JSON, each unread."""
     try:
-        items = _raw_many.decode(body)
+        items = _decoded(_raw_many, body, level=2)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as fault:
         raise Invalid("malformed_json", wire.malformed(body, fault)) from None
     _check_size(len(items), events_max)
     return items
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, *, level: int) -> T:
+    """What the JSON says; when it cannot be read, after its texts were mended."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, RecursionError):
+        return decoder.decode(mended(bytes(body), level))
 
 
 def _read_lines(body: bytes, events_max: int) -> Batch:
@@ -127,7 +139,7 @@ def _read_items(items: Iterable[bytes | msgspec.Raw], *, single: bool) -> Batch:
     faults: list[Fault] = []
     for index, item in enumerate(items):
         try:
-            events.append((index, _one.decode(item)))
+            events.append((index, _decoded(_one, item, level=1)))
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             faults.extend(_faults(item, index))
     return Batch(events, faults, single)

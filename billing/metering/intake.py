@@ -1,6 +1,6 @@
 """The way of a batch of usage events: whose it is → what it costs → one statement → an answer for each.
 
-read (events.py) → resolve accounts → assess (assess.py) → post_usage.sql → results
+read (events.py) → count texts (verifier.py) → resolve accounts → assess (assess.py) → post_usage.sql → results
 """
 
 from datetime import UTC, datetime, timedelta
@@ -11,8 +11,11 @@ from billing.db.pool import Connection, Pool, with_retries
 from billing.metering import store, verdicts
 from billing.metering.answers import Result, by_index, faulty, held_back, refusal, result_of
 from billing.metering.assess import Assessed, Refused, assess
+from billing.metering.content import Verified
 from billing.metering.events import ID_CHARACTERS_MAX, RERATED, Batch, UsageEvent
+from billing.metering.judging import exchange_of
 from billing.metering.remembered import Numbers, Remembered
+from billing.metering.verifier import Verifier
 from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
 
@@ -24,15 +27,21 @@ class Intake:
         self.pool = pool
         self.terms = terms
         self.settings = settings
+        self.verifier = Verifier(settings)
         self.remembered = Remembered()
+
+    async def close(self) -> None:
+        """End what is still being counted."""
+        await self.verifier.close()
 
     async def post(self, batch: Batch, *, all_or_nothing: bool = False) -> list[Result]:
         """Book the good events of a batch; every event gets a result, in order of index.
 
         With `all_or_nothing`, nothing is booked unless every event can be (duplicates may be among them).
         """
+        verified = await self._verified(batch)
         async with self.pool.connection() as conn:
-            assessed, refused = await self._assess(conn, batch)
+            assessed, refused = await self._assess(conn, batch, verified)
             if all_or_nothing and refused:
                 return by_index(refused + [held_back(result_of(item)) for item in assessed])
             booked = await self.book(conn, assessed, all_or_nothing=all_or_nothing)
@@ -47,7 +56,17 @@ class Intake:
         book = _book_all if all_or_nothing else _book
         return await with_retries(lambda: book(conn, items, numbers))
 
-    async def _assess(self, conn: Connection, batch: Batch) -> tuple[list[Assessed], list[Result]]:
+    async def _verified(self, batch: Batch) -> dict[int, Verified]:
+        """What was found of the texts that came with events, by their place."""
+        given = [(index, exchange) for index, event in batch.events if (exchange := exchange_of(event)) is not None]
+        if not given:
+            return {}
+        found = await self.verifier.verify([exchange for _, exchange in given])
+        return {index: one for (index, _), one in zip(given, found, strict=True)}
+
+    async def _assess(
+        self, conn: Connection, batch: Batch, verified: dict[int, Verified]
+    ) -> tuple[list[Assessed], list[Result]]:
         latest = datetime.now(UTC) + timedelta(seconds=self.settings.event_ahead_seconds_max)
         terms = await self.terms.fresh(conn)
         owners = await self.remembered.owners_of(conn, {_owner_named(event) for _, event in batch.events})
@@ -62,7 +81,7 @@ class Intake:
                     raise Refused("invalid_value", "$.id", f"An id has at most {ID_CHARACTERS_MAX} characters.")
                 if event.id.endswith(RERATED):
                     raise Refused("reserved_id", "$.id", f"Ids that end in {RERATED} are those of events billed late.")
-                item = assess(index, event, *owner, terms=terms, latest=latest)
+                item = assess(index, event, *owner, terms=terms, latest=latest, verified=verified.get(index))
             except Refused as fault:
                 refused.append(refusal(index, event.id, [fault.fault(index)]))
             else:

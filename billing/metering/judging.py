@@ -1,15 +1,15 @@
 """What becomes of a count of an event's text: what is billed by the policy, and the verdict that stays with the event.
 
 rules.md Verification: the report is billed unless it exceeds our upper bound; every verdict is kept with both numbers.
-Pure: the counting itself is done elsewhere (verifier.py).
+Pure: the counting itself is done elsewhere (content.py, in the processes of verifier.py).
 """
 
 from collections.abc import Callable
 
 import msgspec
 
+from billing.metering.content import Exchange, Verified
 from billing.metering.events import UsageEvent, has_usage
-from billing.metering.verifier import Exchange, Verified
 from pricing import adjust
 from pricing.errors import Unpriced, UsageError
 from pricing.tokens import Count, Policy, Reported, Side, Verdict, Verification, billable
@@ -30,14 +30,14 @@ class Numbers(msgspec.Struct, frozen=True):
 
 
 class Spans(msgspec.Struct, frozen=True):
-    """Our count of each side, [low, high]; high is null where nothing bounds it, the span where it was not counted."""
+    """Our count of each side, [low, high]: high is null where nothing bounds it, a side that was not counted wholly."""
 
     input: Span | None
     output: Span | None
 
 
 class VerdictView(msgspec.Struct, frozen=True, kw_only=True):
-    """The verdict on an event's usage (docs/tokens.md), with both numbers; `billed` is what the policy makes of them."""
+    """The verdict on a usage with both numbers (docs/tokens.md); `billed` is what the policy makes of them."""
 
     verdict: Verdict
     reported: Numbers
@@ -49,7 +49,7 @@ class VerdictView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """A verdict as it is kept. Excess and shortfall are how far the report lies outside of our count, with what that costs."""
+    """A verdict as it is kept. Excess and shortfall: how far the report lies outside of our count, at what cost."""
 
     verification: Verification
     policy: Policy

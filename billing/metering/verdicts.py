@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-import msgspec
-
 from billing.db.arrays import InstantArray, TextArray
 from billing.db.pool import Connection
 from billing.metering.assess import Assessed

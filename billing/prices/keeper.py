@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Self
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -11,6 +12,8 @@ from billing.db.pool import Connection, Pool
 from billing.errors import Fault, Invalid, Unavailable
 from billing.prices import store
 from billing.prices.terms import Agreed, Terms
+from billing.settings import Settings
+from pricing import book
 from pricing.book import Book
 from pricing.errors import BookError
 from pricing.policies import Policy
@@ -26,9 +29,15 @@ log = logging.getLogger(__name__)
 class TermsKeeper:
     """Holds the `current` terms; the `standard` ones are those of this process, without what operators have added."""
 
-    def __init__(self, book: Book, multiplier: str, policy: Policy = "reported") -> None:
-        self.standard = Agreed(book, multiplier, policy)
+    def __init__(self, prices: Book, multiplier: str, policy: Policy = "reported") -> None:
+        self.standard = Agreed(prices, multiplier, policy)
         self.current = Terms(version=UNREAD, standard=self.standard)
+
+    @classmethod
+    def by(cls, settings: Settings) -> Self:
+        """By the book and the standard terms that the settings name. Raises BookError."""
+        prices = book.load(settings.price_file, published=settings.published_prices)
+        return cls(prices, settings.multiplier, settings.verification_policy)
 
     async def fresh(self, conn: Connection) -> Terms:
         """The terms as they are now: whatever charges must ask here, for a charge is for ever (rules.md Money 3).
