@@ -65,7 +65,7 @@ def terms_in_database(account: str | None = None) -> "tuple[Terms, list[Multipli
     from billing.settings import Settings
 
     async def work(pool: Pool, settings: Settings) -> "tuple[Terms, list[MultiplierRow]]":
-        keeper = TermsKeeper(_shipped(), settings.multiplier, settings.verification_policy)
+        keeper = TermsKeeper.by(settings)
         async with pool.connection() as conn:
             if account is not None:
                 await accounts.get(conn, account)

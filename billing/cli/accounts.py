@@ -1,6 +1,6 @@
 """`billing accounts`: who the customers are, and what they have."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import click
 import msgspec
@@ -16,18 +16,30 @@ from billing.cli._input import TimeZone, checked
 from billing.cli._print import as_json_option, console, exact, print_json, table
 from billing.db.pool import Connection, Pool
 from billing.pages import Page
+from billing.prices.keeper import TermsKeeper
+from billing.prices.terms import Terms
 from billing.settings import Settings
 from pricing import money
+from pricing.policies import Policy
 
 PAGE = 100
 
 
+class TermsNow(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account pays by now."""
+
+    plan: str | None
+    multiplier: str
+    verification_policy: Policy
+
+
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """An account, what is in its wallet, and its keys where they are asked for."""
+    """An account, what is in its wallet, and its terms and keys where they are asked for."""
 
     account: Account
     balance: str
     as_of: datetime
+    terms: TermsNow | msgspec.UnsetType = msgspec.UNSET
     keys: list[Key] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -115,12 +127,13 @@ def create(
 @click.argument("account_id", metavar="ACCOUNT")
 @as_json_option
 def show(account_id: str, as_json: bool) -> None:
-    """Show one account: its details, balance and keys."""
+    """Show one account: its details, balance, terms and keys."""
 
-    async def work(pool: Pool, _settings: Settings) -> Shown:
+    async def work(pool: Pool, settings: Settings) -> Shown:
         async with pool.connection() as conn:
             shown = await _shown(conn, await store.get(conn, account_id))
-            return msgspec.structs.replace(shown, keys=await keys.listed(conn, account_id))
+            terms = _terms_now(await TermsKeeper.by(settings).fresh(conn), account_id)
+            return msgspec.structs.replace(shown, terms=terms, keys=await keys.listed(conn, account_id))
 
     shown = run_with_pool(work)
     if as_json:
@@ -132,6 +145,16 @@ def show(account_id: str, as_json: bool) -> None:
         details.add_row(field.replace("_", " "), Text(getattr(shown.account, field) or "–"))
     details.add_row("created", f"{shown.account.created_at:%Y-%m-%d %H:%M:%S}Z")
     details.add_row("balance", f"[bold]{exact(money.parse(shown.balance))}[/]")
+    for name, term in msgspec.structs.asdict(shown.terms).items() if shown.terms else ():
+        details.add_row(name.replace("_", " "), term or "–")
     for key in shown.keys or ():
         details.add_row("key", Text(f"{key.id}  idr_…{key.hint}  {key.name}{' (revoked)' if key.revoked_at else ''}"))
     console().print(details)
+
+
+def _terms_now(terms: Terms, account_id: str) -> TermsNow:
+    now = datetime.now(UTC)
+    agreed = terms.of(account_id, now)
+    return TermsNow(
+        plan=terms.plan_of(account_id, now), multiplier=agreed.multiplier, verification_policy=agreed.policy
+    )

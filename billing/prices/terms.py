@@ -63,12 +63,16 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         """The terms of an account at an instant, each its own, else its plan's, else the standard one."""
         if self._are_standard(account_id):
             return self.standard
-        plan_id = in_force(self.plans.get(account_id, ()), at)
+        plan_id = self.plan_of(account_id, at)
         return Agreed(
             self.books.get(account_id, self.standard.book),
             self.multipliers.of(account_id, plan_id, at) or self.standard.multiplier,
             self.policies.of(account_id, plan_id, at) or self.standard.policy,
         )
+
+    def plan_of(self, account_id: str, at: datetime) -> str | None:
+        """The plan an account is on at an instant."""
+        return in_force(self.plans.get(account_id, ()), at)
 
     def _are_standard(self, account_id: str) -> bool:
         return (

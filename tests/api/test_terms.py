@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from billing.metering.intake import Intake
 from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
 from pricing import book
+from pricing.policies import Policy
 from tests.api.test_accounts import issued, made
 from tests.metering.events import batch, event
 
@@ -63,7 +65,8 @@ async def test_a_plan_has_its_multiplier_and_a_customer_of_it_may_have_another(c
     account, other = await made(client), await made(client)
     since = {"effective_from": "2026-10-01T00:00:00Z"}
     assert (await client.post("/v1/plans", json={"id": "resellers"})).status_code == 201
-    assert (await client.post("/v1/plans", json={"id": "resellers"})).status_code == 409
+    again = await client.post("/v1/plans", json={"id": "resellers"})
+    assert (again.status_code, again.json()["code"]) == (409, "plan_exists")
     await client.post("/v1/plans/resellers/multipliers", json={"multiplier": "0.45", "reason": "volume", **since})
     for name in (account, other):
         await client.post(f"/v1/accounts/{name}/plan", json={"plan": "resellers", **since})
@@ -73,6 +76,57 @@ async def test_a_plan_has_its_multiplier_and_a_customer_of_it_may_have_another(c
     assert await charge(client, account, "0", time="2026-09-30T23:59:59Z") == "0.045"
 
 
+async def policy(conn: Connection, account: str, at: str, standard: Policy = "reported") -> Policy:
+    """What a process that has just started bills this account by."""
+    terms = await TermsKeeper(book.load(), "0.5", standard).fresh(conn)
+    return terms.of(account, datetime.fromisoformat(at)).policy
+
+
+async def test_a_verification_policy_is_the_customers_else_its_plans_else_the_standard_one(
+    client: httpx.AsyncClient, conn: Connection
+) -> None:
+    account, other = await made(client), await made(client)
+    since = {"effective_from": "2026-10-05T08:00:00Z"}
+    await client.post("/v1/plans", json={"id": "careful"})
+    of_plan = {"policy": "lower", "reason": "offer", **since}
+    assert (await client.post("/v1/plans/careful/verification-policies", json=of_plan)).status_code == 201
+    for name in (account, other):
+        on_plan = {"plan": "careful", "effective_from": "2026-01-01T00:00:00Z"}
+        await client.post(f"/v1/accounts/{name}/plan", json=on_plan)
+    path = f"/v1/accounts/{account}/verification-policies"
+    answer = await client.post(path, json={"policy": "counted", "reason": "contract 17", **since})
+    row = answer.json()
+    assert (answer.status_code, row["policy"], row["account"], row["plan"]) == (201, "counted", account, None)
+    assert (row["reason"], row["actor"]) == ("contract 17", "key_bootstrap")
+    assert row["effective_from"] == since["effective_from"]
+    await client.post(path, json={"policy": None, "reason": "over", "effective_from": "2026-11-01T00:00:00Z"})
+
+    assert await policy(conn, account, "2026-10-05T07:59:59Z", "counted") == "counted"
+    assert await policy(conn, account, "2026-10-05T07:59:59Z") == "reported"
+    assert await policy(conn, account, "2026-10-05T08:00:00Z") == "counted"
+    assert await policy(conn, other, "2026-10-05T08:00:00Z") == "lower"
+    assert await policy(conn, account, "2026-11-01T00:00:00Z") == "lower"
+    assert await policy(conn, await made(client), "2026-11-01T00:00:00Z") == "reported"
+    assert await charge(client, account, "1") == "0.045"  # $0.09 × 0.5: a policy is no multiplier
+
+    listed = (await client.get("/v1/verification-policies")).json()["data"]
+    assert [one["policy"] for one in listed] == [None, "counted", "lower"]
+    for query, expected in (("plan=careful", ["lower"]), (f"account={account}", [None, "counted"])):
+        found = (await client.get(f"/v1/verification-policies?{query}")).json()["data"]
+        assert [one["policy"] for one in found] == expected
+
+
+async def test_policies_are_an_operators_business(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    _, customer = await issued(client, account)
+    path = f"/v1/accounts/{account}/verification-policies"
+    answers = [
+        await client.post(path, json={"policy": "lower", "reason": "cheaper"}, headers=customer),
+        await client.get("/v1/verification-policies", headers=customer),
+    ]
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(403, "wrong_scope")] * 2
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
@@ -80,6 +134,11 @@ async def test_a_plan_has_its_multiplier_and_a_customer_of_it_may_have_another(c
         ("/v1/plans/nobody/multipliers", {"multiplier": "0.5", "reason": "x"}, 404),
         ("/v1/accounts/acct_nobody/multipliers", {"multiplier": "0.5", "reason": "x"}, 404),
         ("/v1/accounts/acct_nobody/plan", {"plan": None}, 404),
+        ("/v1/plans/nobody/verification-policies", {"policy": "lower", "reason": "x"}, 404),
+        ("/v1/accounts/acct_nobody/verification-policies", {"policy": "lower", "reason": "x"}, 404),
+        ("/v1/accounts/acct_nobody/verification-policies", {"policy": "higher", "reason": "x"}, 400),
+        ("/v1/accounts/acct_nobody/verification-policies", {"policy": "lower"}, 400),
+        ("/v1/accounts/acct_nobody/verification-policies", {"reason": "x"}, 400),
         ("/v1/accounts/acct_nobody/multipliers", {"multiplier": "11", "reason": "x"}, 400),
         ("/v1/accounts/acct_nobody/multipliers", {"multiplier": 0.5, "reason": "x"}, 400),
         ("/v1/accounts/acct_nobody/multipliers", {"multiplier": "0.5"}, 400),

@@ -21,6 +21,7 @@ def test_an_account_is_made_listed_and_shown(billing: Billing, account: str) -> 
     shown = printed(billing("accounts", "show", account, "--json"))
     assert (shown["account"]["name"], shown["account"]["time_zone"]) == ("Ada & Söhne", "Europe/Berlin")
     assert shown["keys"] == []
+    assert shown["terms"] == {"plan": None, "multiplier": "0.5", "verification_policy": "reported"}
     for people in (billing("accounts"), billing("accounts", "show", account)):
         assert people.exit_code == 0
         assert "Ada & Söhne" in people.output
