@@ -4,7 +4,7 @@
 gaps in time, prices that are not half of the list, rows nobody checked lately, open questions, drift from other lists.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
 from itertools import pairwise
@@ -123,16 +123,6 @@ def disagreements() -> dict[tuple[str, str, str, str], str]:
     if faults:
         raise BookError(faults)
     return known
-
-
-def unpriced_names(book: Book, names: Iterable[str], today: date) -> list[Finding]:
-    """Names of this list that no request could be billed under today."""
-    now = midnight(today)
-    return [
-        Finding("unpriced", name, f"No price of {name} is in force on {today}.")
-        for name in names
-        if book.card(name) is None or not book.in_force(name, now)
-    ]
 
 
 def _exact(entry: Entry) -> Fraction:

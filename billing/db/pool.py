@@ -98,13 +98,3 @@ async def with_retries(work: Callable[[], Awaitable[T]]) -> T:
         except (SerializationFailure, DeadlockDetected):
             await asyncio.sleep(secrets.randbelow(BACKOFF_MS_MAX << attempt) / 1000)
     return await work()
-
-
-async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[T]]) -> T:
-    """Do `work` in a transaction of its own, with retries."""
-
-    async def transaction() -> T:
-        async with pool.connection() as conn, conn.transaction():
-            return await work(conn)
-
-    return await with_retries(transaction)

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from psycopg_pool import PoolTimeout
 
-from billing.db.pool import ATTEMPTS_MAX, in_transaction, open_pool, with_retries
+from billing.db.pool import ATTEMPTS_MAX, open_pool, with_retries
 
 
 async def test_connections_are_as_the_settings_say(settings, url):
@@ -35,15 +35,16 @@ async def test_a_deadlock_is_tried_again(pool):
     tries = []
 
     async def lock(first: int, second: int) -> None:
-        async def work(conn: psycopg.AsyncConnection) -> None:
+        async def work() -> None:
             tries.append(first)
-            await conn.execute("SET LOCAL deadlock_timeout = '50ms'")
-            await conn.execute("SELECT pg_advisory_xact_lock(%s)", [first])
-            if len(tries) <= 2:
-                await both_have_one.wait()
-            await conn.execute("SELECT pg_advisory_xact_lock(%s)", [second])
+            async with pool.connection() as conn, conn.transaction():
+                await conn.execute("SET LOCAL deadlock_timeout = '50ms'")
+                await conn.execute("SELECT pg_advisory_xact_lock(%s)", [first])
+                if len(tries) <= 2:
+                    await both_have_one.wait()
+                await conn.execute("SELECT pg_advisory_xact_lock(%s)", [second])
 
-        await in_transaction(pool, work)
+        await with_retries(work)
 
     await asyncio.gather(lock(71, 72), lock(72, 71))
     assert len(tries) == 3
