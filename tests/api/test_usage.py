@@ -80,6 +80,16 @@ async def test_bodies_that_are_no_events_are_refused(
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
+async def test_an_event_of_more_than_nine_million_dollars_is_refused(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    used = [{"prompt_tokens": millions * 10**6} for millions in (600_000, 600_001)]  # at $30 × 0.5 a million
+    posted = [event(account, str(index), usage=usage) for index, usage in enumerate(used)]
+    answer = (await client.post("/v1/events", json=posted)).json()
+    first, second = answer["results"]
+    assert (first["status"], first["charge"]) == ("accepted", "9000000")
+    assert (second["status"], [error["code"] for error in second["errors"]]) == ("rejected", ["absurd_usage"])
+
+
 async def test_one_event_is_explained_to_the_last_digit(client: httpx.AsyncClient) -> None:
     account = await made(client)
     await client.post("/v1/events", json=event(account, account))
@@ -105,7 +115,8 @@ async def test_a_customer_is_not_told_what_the_upstream_cost(client: httpx.Async
 async def test_an_event_that_is_not_the_only_one_of_its_name_must_be_told_apart(client: httpx.AsyncClient) -> None:
     account = await made(client)
     await client.post("/v1/events", json=[event(account, account), event(account, account, source="gateway-2")])
-    assert (await client.get(f"/v1/events/{account}")).status_code == 409
+    several = await client.get(f"/v1/events/{account}")
+    assert (several.status_code, several.json()["code"]) == (409, "ambiguous_event")
     one = await client.get(f"/v1/events/{account}", params={"source": "gateway-2"})
     assert one.json()["source"] == "gateway-2"
 
