@@ -9,6 +9,8 @@ from psycopg import sql
 from billing.db.dollars import picos
 from billing.db.pool import Connection
 from billing.ledger.reads import PostingView, posting_view
+from billing.metering.judging import VerdictView
+from billing.metering.verdicts import verdict_of
 from billing.pages import Page, rows_of
 from pricing import money
 from pricing.charge import recompute
@@ -34,7 +36,8 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True):
     """An event as it was booked. `event` is what was posted, without texts and keys; null once it is too old to keep.
 
     `ref` names it among all accounts and sources, whatever those are called: the edge of a page of events.
-    `digest`, `transaction` and `position` are what the evidence of an invoice line is made of (docs/evidence.md).
+    `verification` is the verdict on its usage, if its text came with it. `digest`, `transaction` and `position` are
+    what the evidence of an invoice line is made of (docs/evidence.md).
     `postings` is the ledger's transaction it was booked with, which sums up all events of the account in its batch.
     """
 
@@ -50,6 +53,7 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     charge: str
     lines: list[LineView]
+    verification: VerdictView | None
     event: dict[str, Any] | None
     digest: str
     transaction: int
@@ -60,6 +64,10 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True):
 EVENTS: LiteralString = """
 SELECT charges.transaction || '.' || charges.position AS id, charges.id AS event_id, source, account_id, time, review,
        price_ids, quantities, amount, digest, transaction, position, corrects, events.body,
+       (
+         SELECT to_jsonb(verdict) FROM verdicts AS verdict
+         WHERE verdict.account_id = charges.account_id AND verdict.source = charges.source AND verdict.id = charges.id
+       ) AS verdict,
        (
          SELECT later.id FROM charges AS later
          WHERE later.account_id = charges.account_id AND later.source = charges.source AND later.corrects = charges.id
@@ -106,6 +114,7 @@ async def _view(conn: Connection, row: dict[str, Any]) -> EventView:
         model=prices[row["price_ids"][0]]["model"],
         charge=money.format(picos(row["amount"])),
         lines=lines,
+        verification=verdict_of(row["verdict"]),
         event=row["body"],
         digest=row["digest"].hex(),
         transaction=row["transaction"],

@@ -56,7 +56,7 @@ def _sides(name: str, sides: list[Side]) -> dict[str, object]:
     }
 
 
-def view_of(row: dict[str, Any] | None) -> VerdictView | None:
+def verdict_of(row: dict[str, Any] | None) -> VerdictView | None:
     """The verdict in a row of `verdicts`, as it was answered to the gateway."""
     if row is None:
         return None

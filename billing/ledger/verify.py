@@ -1,0 +1,89 @@
+"""The proof of the ledger (rules.md Ledger 3): balances are sums of postings, and postings those of charges."""
+
+from billing.proving import query
+
+BALANCES = """
+SELECT format('Account %s has a balance of %s, but its postings sum up to %s.', account_id, posted, total)
+  AS difference
+FROM (
+  SELECT account_id, balances.posted, coalesce(sum(
+    CASE WHEN destination = 'wallet' THEN amount WHEN source = 'wallet' THEN -amount ELSE 0 END
+  ), 0) AS total
+  FROM balances LEFT JOIN postings USING (account_id)
+  GROUP BY account_id, balances.posted
+) AS summed
+WHERE posted <> total
+"""
+
+SEQUENCE = """
+WITH changes AS (
+  SELECT account_id, transaction, seq, min(balance) AS balance, max(balance) AS other_balance,
+         sum(CASE WHEN destination = 'wallet' THEN amount WHEN source = 'wallet' THEN -amount ELSE 0 END)
+           AS change
+  FROM postings
+  GROUP BY account_id, transaction, seq
+),
+running AS (
+  SELECT *, row_number() OVER by_seq AS expected_seq, sum(change) OVER by_seq AS expected_balance
+  FROM changes
+  WINDOW by_seq AS (PARTITION BY account_id ORDER BY seq)
+)
+SELECT format('Transaction %s of account %s is number %s with a balance of %s; it should be number %s with %s.',
+              transaction, account_id, seq, balance, expected_seq, expected_balance) AS difference
+FROM running
+WHERE seq <> expected_seq OR balance <> expected_balance OR other_balance <> expected_balance
+UNION ALL
+SELECT format('Account %s counts %s transactions, but %s are booked.', account_id, transactions, booked)
+FROM (
+  SELECT account_id, transactions, count(DISTINCT seq) AS booked
+  FROM balances LEFT JOIN postings USING (account_id)
+  GROUP BY account_id, transactions
+) AS counted
+WHERE transactions <> booked
+"""
+
+LEGS = """
+SELECT format('Transaction %s of account %s books %s from %s to %s.', transaction, account_id, kind, source,
+              destination) AS difference
+FROM postings
+WHERE (kind = 'usage' AND (source, destination) <> ('wallet', 'revenue'))
+   OR (kind = 'top_up' AND (source, destination) NOT IN (('cash', 'wallet'), ('wallet', 'cash')))
+   OR (kind = 'adjustment' AND (source, destination) NOT IN (('adjustments', 'wallet'), ('wallet', 'adjustments')))
+   OR (kind = 'rounding' AND (source, destination) NOT IN (('rounding', 'wallet'), ('wallet', 'rounding')))
+"""
+
+LINES = """
+SELECT format('Transaction %s of account %s has %s postings, numbered from %s to %s.',
+              transaction, account_id, count(*), min(line), max(line)) AS difference
+FROM postings
+GROUP BY account_id, transaction
+HAVING min(line) <> 1 OR max(line) <> count(*)
+"""
+
+POSTED = """
+SELECT format('Transaction %s of account %s posted %s, but its events were charged %s.',
+              transaction, account_id, coalesce(posted, 0), coalesce(charged, 0)) AS difference
+FROM (
+  SELECT account_id, transaction, sum(amount) AS posted FROM postings WHERE kind = 'usage' GROUP BY 1, 2
+) AS posted
+FULL JOIN (
+  SELECT account_id, transaction, sum(amount) AS charged FROM charges GROUP BY 1, 2
+) AS charged USING (account_id, transaction)
+WHERE posted IS DISTINCT FROM charged
+"""
+
+POSTED_BY_QUARTER_HOUR = """
+SELECT format('Account %s was posted %s for usage billed at %s; the roll-ups say %s.',
+              account_id, coalesce(posted, 0), billed, coalesce(used, 0)) AS difference
+FROM (
+  SELECT account_id, effective_at AS billed, sum(amount) AS posted FROM postings WHERE kind = 'usage' GROUP BY 1, 2
+) AS posted
+FULL JOIN (
+  SELECT account_id, billed, sum(amount) AS used FROM usage_rollups GROUP BY 1, 2
+) AS used USING (account_id, billed)
+WHERE posted IS DISTINCT FROM used
+"""
+
+SUMS = (query(BALANCES),)
+NUMBERS = (query(SEQUENCE), query(LINES), query(LEGS))
+USAGE = (query(POSTED), query(POSTED_BY_QUARTER_HOUR))
