@@ -13,7 +13,7 @@ from billing.db.pool import Connection, Pool
 from billing.metering.intake import Intake
 from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
-from pricing import book
+from pricing import book, money
 from pricing.policies import Policy
 from tests.api.test_accounts import issued, made
 from tests.metering.events import batch, event
@@ -30,8 +30,12 @@ def url(clone: Callable[[], str]) -> str:
 
 
 async def charge(client: httpx.AsyncClient, account: str, id: str, **changes: Any) -> str:
-    [result] = (await client.post("/v1/events", json=event(account, id, usage=THOUSAND, **changes))).json()["results"]
-    return str(result["charge"])
+    return str((await posted(client, account, id, usage=THOUSAND, **changes))["charge"])
+
+
+async def posted(client: httpx.AsyncClient, account: str, id: str, **changes: Any) -> dict[str, Any]:
+    [result] = (await client.post("/v1/events", json=event(account, id, **changes))).json()["results"]
+    return dict(result)
 
 
 def price(**changes: Any) -> dict[str, Any]:
@@ -114,6 +118,46 @@ async def test_a_verification_policy_is_the_customers_else_its_plans_else_the_st
     for query, expected in (("plan=careful", ["lower"]), (f"account={account}", [None, "counted"])):
         found = (await client.get(f"/v1/verification-policies?{query}")).json()["data"]
         assert [one["policy"] for one in found] == expected
+
+
+TEXT = {
+    "request": {"model": "gpt-4", "messages": [{"role": "user", "content": "hello"}]},
+    "response": {
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "Hello! How can I help?"}, "finish_reason": "stop"}
+        ]
+    },
+}
+
+
+async def test_an_event_that_carries_its_text_is_billed_by_the_policy_of_its_time(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    path = f"/v1/accounts/{account}/verification-policies"
+    for day, special in (("02", "counted"), ("03", "lower"), ("04", None)):
+        given = {"policy": special, "reason": "trial", "effective_from": f"2026-10-{day}T00:00:00Z"}
+        assert (await client.post(path, json=given)).status_code == 201
+    billed = {}
+    for day in ("01", "02", "03", "04"):
+        text = {"time": f"2026-10-{day}T08:00:00Z", "endpoint": "/v1/chat/completions", "content": TEXT}
+        for read in (4, 800):  # we count 8; of the answer 7 to 19, most likely its seven words
+            used = {"prompt_tokens": read, "completion_tokens": 12}
+            result = await posted(client, account, f"{day}-{read}", usage=used, **text)
+            billed[day, read] = result["charge"]
+    assert billed == {
+        ("01", 4): gpt_4(4, 12),
+        ("01", 800): gpt_4(8, 12),
+        ("02", 4): gpt_4(8, 12),
+        ("02", 800): gpt_4(8, 12),
+        ("03", 4): gpt_4(4, 7),
+        ("03", 800): gpt_4(8, 7),
+        ("04", 4): gpt_4(4, 12),
+        ("04", 800): gpt_4(8, 12),
+    }
+
+
+def gpt_4(read: int, written: int) -> str:
+    """$30 and $60 per 1M tokens × 0.5."""
+    return money.format(read * money.parse("0.000015") + written * money.parse("0.00003"))
 
 
 async def test_policies_are_an_operators_business(client: httpx.AsyncClient) -> None:
