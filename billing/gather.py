@@ -1,0 +1,99 @@
+"""Concurrent requests gathered into one piece of work: while one batch is under way, the next one collects.
+
+What costs a transaction each costs one for all who come meanwhile, and nobody waits for others to come: when nothing is
+under way, a request is at once a batch of its own (anchors.md, group commit).
+
+    lookups = Gatherer(look_up_all, lanes=1, items_max=500, waiting_max=10_000)
+    principal = await lookups.ask(token)
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
+from typing import Generic, TypeVar
+
+from billing.errors import Unavailable
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+Work = Callable[[list[Asked]], Awaitable[Sequence[Answer | Exception]]]
+"""Answers a batch, one answer for each item in their order; an answer that is an exception is raised to who asked."""
+
+RETRY_AFTER_SECONDS = 1
+
+
+class Gatherer(Generic[Asked, Answer]):
+    """Gathers for `work`: at most `items_max` a batch in order of arrival, at most `lanes` batches at once.
+
+    At most `waiting_max` wait for their batch to begin. An exception of the work is that of each who is in the batch.
+    Who is cancelled while waiting is left out; in a batch under way that changes nothing, and nobody hears the answer.
+    """
+
+    def __init__(self, work: Work[Asked, Answer], *, lanes: int, items_max: int, waiting_max: int) -> None:
+        assert lanes > 0
+        assert 0 < items_max <= waiting_max
+        self._work = work
+        self._lanes = lanes
+        self._items_max = items_max
+        self._waiting_max = waiting_max
+        self._waiting: deque[tuple[Asked, asyncio.Future[Answer]]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def ask(self, item: Asked) -> Answer:
+        """The answer for this item. Raises Unavailable when too many wait already."""
+        if len(self._waiting) >= self._waiting_max:
+            sentence = "Too many requests wait for the database; nothing was done for this one."
+            raise Unavailable("overloaded", sentence, retry_after=RETRY_AFTER_SECONDS)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, answer))
+        if len(self._running) < self._lanes:
+            # A context of its own: what a batch logs belongs to no single request.
+            self._running.add(asyncio.create_task(self._run(), context=Context()))
+        return await answer
+
+    async def drain(self) -> None:
+        """Until nothing waits and nothing is under way."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def _run(self) -> None:
+        """One lane: batch after batch until nobody waits. Who asks from then on begins another."""
+        try:
+            while batch := self._next():
+                await self._answer(batch)
+        finally:
+            self._running.remove(asyncio.current_task())  # type: ignore[arg-type]
+
+    async def _answer(self, batch: list[tuple[Asked, "asyncio.Future[Answer]"]]) -> None:
+        answers = [answer for _, answer in batch]
+        try:
+            found = await self._work([item for item, _ in batch])
+            assert len(found) == len(batch)
+        except Exception as error:
+            _settle(answers, [error] * len(batch))
+        except BaseException:
+            for answer in answers:
+                answer.cancel()
+            raise
+        else:
+            _settle(answers, found)
+
+    def _next(self) -> list[tuple[Asked, "asyncio.Future[Answer]"]]:
+        """The next batch: who has waited longest, without those who have given up."""
+        batch: list[tuple[Asked, asyncio.Future[Answer]]] = []
+        while self._waiting and len(batch) < self._items_max:
+            item, answer = self._waiting.popleft()
+            if not answer.done():
+                batch.append((item, answer))
+        return batch
+
+
+def _settle(answers: Sequence["asyncio.Future[Answer]"], found: Sequence[Answer | Exception]) -> None:
+    for answer, one in zip(answers, found, strict=True):
+        if answer.done():
+            continue
+        if isinstance(one, Exception):
+            answer.set_exception(one)
+        else:
+            answer.set_result(one)
