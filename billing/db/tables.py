@@ -13,37 +13,25 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Date,
-    DateTime,
     ForeignKey,
     Identity,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Numeric,
     Sequence,
     Table,
     Text,
     UniqueConstraint,
     event,
-    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "fk": "%(table_name)s_%(column_0_name)s_fkey",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
-        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
-    }
-)
+from billing.db.hold_tables import holds, key_sums
+from billing.db.metadata import NOW, Dollars, Instant, metadata
 
-Dollars = Numeric(38, 12)
-Instant = DateTime(timezone=True)
-NOW = func.now()
+__all__ = ["APPEND_ONLY", "holds", "key_sums", "metadata"]
 
 # A group of customers that buy at the same terms.
 plans = Table(
@@ -63,7 +51,11 @@ accounts = Table(
     Column("address", Text),
     Column("time_zone", Text, nullable=False, server_default="UTC"),
     Column("created_at", Instant, nullable=False, server_default=NOW),
+    Column("suspended_at", Instant, comment="no authorisations from then on; null: not suspended"),
+    Column("suspension", Text, comment="why it is suspended"),
+    Column("closed_at", Instant, comment="no authorisations, keys and top-ups from then on, for ever"),
     CheckConstraint("id ~ '^acct_[A-Za-z0-9_-]{1,59}$'", name="id"),
+    CheckConstraint("suspension IS NULL OR suspended_at IS NOT NULL", name="suspension"),
 )
 
 api_keys = Table(
@@ -78,6 +70,11 @@ api_keys = Table(
     Column("created_at", Instant, nullable=False, server_default=NOW),
     Column("expires_at", Instant),
     Column("revoked_at", Instant),
+    Column("day_limit", Dollars, comment="the most it may spend in a day (UTC); null: no limit"),
+    Column("month_limit", Dollars, comment="in a month (UTC)"),
+    Column("total_limit", Dollars, comment="in all"),
+    Column("models", ARRAY(Text), comment="names and prefixes (gpt-4*) it may use; null: all"),
+    Column("ips", ARRAY(Text), comment="networks it may be used from; null: all"),
     CheckConstraint("scope IN ('gateway', 'customer', 'admin')", name="scope"),
     CheckConstraint("(scope = 'customer') = (account_id IS NOT NULL)", name="account"),
     Index(None, "account_id"),
@@ -94,6 +91,9 @@ balances = Table(
     Column("credits", Dollars, nullable=False, server_default="0", comment="what of it is credit: the active grants"),
     Column("credits_due_at", Instant, comment="never after the next instant at which a grant begins or expires"),
     Index("balances_credits_due_idx", "credits_due_at", postgresql_where=text("credits_due_at IS NOT NULL")),
+    Column("held", Dollars, nullable=False, server_default="0", comment="sum of the open holds"),
+    Column("credit_limit", Dollars, nullable=False, server_default="0", comment="how far below zero it may go"),
+    Column("counts_keys", Boolean, nullable=False, server_default=text("false"), comment="keeps key_sums"),
 )
 
 # A posting moves an amount from a source to a destination of one account's book; a transaction is the postings that
@@ -325,7 +325,7 @@ usage_rollups = Table(
     Column("evidence", LargeBinary, nullable=False, comment="hash chain over the events' digests, docs/evidence.md"),
 )
 
-# What counting an event's text said of its usage (rules.md Verification), kept for ever. Only events with text have one.
+# What counting an event's text said of its usage (rules.md Verification), kept for ever; only events with text have it.
 verdicts = Table(
     "verdicts",
     metadata,
