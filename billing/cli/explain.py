@@ -3,6 +3,7 @@
 import click
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 from rich.text import Text
 
 from billing.cli import Failure
@@ -11,6 +12,7 @@ from billing.cli._database import run_with_pool
 from billing.cli._print import as_json_option, console, exact, print_json, table
 from billing.db.pool import Pool
 from billing.metering import reads
+from billing.metering.judging import Span, VerdictView
 from billing.metering.reads import EventView
 from billing.settings import Settings
 from pricing import money
@@ -55,7 +57,37 @@ def _show(printer: Console, event: EventView) -> None:
         printer.print(Text("  The request failed and nothing was delivered, so nothing is charged.\n", "green"))
     printer.print(calculation(event.lines, event.charge))
     printer.print(evidence(event.lines))
+    if event.verification:
+        printer.print(_verdict(event.verification))
     _postings(printer, event)
+
+
+def _verdict(found: VerdictView) -> Table:
+    """Both numbers of both sides, and what was billed of them."""
+    verdict = found.verdict.replace("_", " ")
+    shown = table(
+        "", "reported", "counted", "billed", numbers=("reported", "counted", "billed"), title=f"Verdict: {verdict}"
+    )
+    for side, reported, counted, billed in (
+        ("input", found.reported.input, found.counted.input, found.billed.input),
+        ("output", found.reported.output, found.counted.output, found.billed.output),
+    ):
+        shown.add_row(f"{side} {found.unit}", _number(reported), _span(counted), _number(billed))
+    shown.caption = f"Policy {found.policy}. {found.reason}".strip()
+    return shown
+
+
+def _number(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
+
+
+def _span(counted: Span | None) -> str:
+    if counted is None:
+        return "-"
+    low, high = counted
+    if high is None:
+        return f"{low:,} or more"
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _facts(event: EventView) -> Text:

@@ -65,8 +65,8 @@ EVENTS: LiteralString = """
 SELECT charges.transaction || '.' || charges.position AS id, charges.id AS event_id, source, account_id, time, review,
        price_ids, quantities, amount, digest, transaction, position, corrects, events.body,
        (
-         SELECT to_jsonb(verdict) FROM verdicts AS verdict
-         WHERE verdict.account_id = charges.account_id AND verdict.source = charges.source AND verdict.id = charges.id
+         SELECT to_jsonb(judged) FROM verdicts AS judged
+         WHERE judged.account_id = charges.account_id AND judged.source = charges.source AND judged.id = charges.id
        ) AS verdict,
        (
          SELECT later.id FROM charges AS later

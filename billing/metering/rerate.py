@@ -12,10 +12,12 @@ from psycopg.rows import DictRow
 
 from billing.db.pool import Connection, Pool
 from billing.metering.assess import UNPRICED_DIMENSION, UNPRICED_MODEL, Assessed, Refused, assess
-from billing.metering.events import RERATED, UsageEvent
+from billing.metering.events import RERATED, UsageEvent, has_usage
 from billing.metering.intake import Intake
 from billing.prices.terms import Terms
 from pricing import money
+from pricing.adjust import adjusted
+from pricing.usage import NOTHING, of_counts, read
 
 PAGE = 500
 
@@ -31,8 +33,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 WAITING = """
-SELECT account_id, source, charges.id, events.key_id, events.body::text AS body
-FROM charges JOIN events USING (account_id, time, source, id)
+SELECT account_id, source, charges.id, events.key_id, events.body::text AS body,
+       verdict, unit, billed_input, billed_output
+FROM charges JOIN events USING (account_id, time, source, id) LEFT JOIN verdicts USING (account_id, source, id)
 WHERE review = ANY(%(reviews)s)
   AND (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
   AND (account_id, source, charges.id) > (%(after_account)s, %(after_source)s, %(after_id)s)
@@ -80,10 +83,29 @@ async def _waiting(conn: Connection, account_id: str | None, after: tuple[str, s
 def _correction(terms: Terms, place: int, row: DictRow) -> Assessed | None:
     """What bills this event instead, or None while it has no price, or one that cannot be charged."""
     waiting = msgspec.json.decode(row["body"], type=UsageEvent)
-    event = msgspec.structs.replace(waiting, id=waiting.id + RERATED)
+    event = msgspec.structs.replace(_as_judged(waiting, row), id=waiting.id + RERATED)
     try:
         item = assess(place, event, row["account_id"], row["key_id"], terms=terms, latest=event.time)
     except Refused as fault:
         log.warning("event %s of %s cannot be billed: %s", waiting.id, row["account_id"], fault)
         return None
     return None if item.review else msgspec.structs.replace(item, corrects=waiting.id)
+
+
+def _as_judged(event: UsageEvent, row: DictRow) -> UsageEvent:
+    """The event with the usage that its verdict bills, where its text was counted."""
+    usage = read(event.usage) if has_usage(event.usage) else NOTHING
+    given, answer = row["billed_input"], row["billed_output"]
+    if row["verdict"] is None or given is None or answer is None:
+        return event
+    if usage.is_zero and row["unit"] == "images":  # of which size is not known any more
+        return event
+    billed = of_counts(row["unit"], given, answer, {}) if usage.is_zero else adjusted(usage, input=given, output=answer)
+    return msgspec.structs.replace(
+        event,
+        usage=msgspec.Raw(
+            msgspec.json.encode({"quantities": dict(zip(billed.dimensions, billed.quantities, strict=True))})
+        ),
+        served_model=event.served_model or usage.served_model,
+        service_tier=event.service_tier or usage.service_tier,
+    )

@@ -8,6 +8,7 @@ from billing.db.arrays import InstantArray, TextArray
 from billing.db.pool import Connection
 from billing.metering.assess import Assessed
 from billing.metering.judging import Judgement, Numbers, Span, Spans, VerdictView
+from billing.observe.metrics import TOKEN_MISMATCH, VERIFICATIONS
 from pricing.tokens import Side
 
 KEEP_VERDICTS = (files("billing.metering") / "keep_verdicts.sql").read_text()
@@ -16,8 +17,13 @@ KEEP_VERDICTS = (files("billing.metering") / "keep_verdicts.sql").read_text()
 async def keep(conn: Connection, items: Sequence[Assessed]) -> None:
     """Keep the verdicts of events that this transaction has booked."""
     found = [(item, item.judgement) for item in items if item.judgement is not None]
-    if found:
-        await conn.execute(KEEP_VERDICTS, _columns(found))
+    if not found:
+        return
+    await conn.execute(KEEP_VERDICTS, _columns(found))
+    for item, judgement in found:
+        VERIFICATIONS.labels(judgement.verification.verdict).inc()
+        if judgement.is_mismatch:
+            TOKEN_MISMATCH.labels(item.rate.model).inc()
 
 
 def _columns(found: Sequence[tuple[Assessed, Judgement]]) -> dict[str, object]:

@@ -164,7 +164,7 @@ SELECT charges.account_id, charges.source, charges.id, charges.time, digest, pri
 FROM charges JOIN events ON events.account_id = charges.account_id AND events.source = charges.source
   AND events.id = charges.id
 LEFT JOIN verdicts ON verdicts.account_id = charges.account_id AND verdicts.source = charges.source
-  AND verdicts.id = coalesce(charges.corrects, charges.id)
+  AND verdicts.id = charges.id
 """
 
 PRICES = """

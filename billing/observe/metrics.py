@@ -26,6 +26,10 @@ EVENT_LAG = Histogram(
     "From the oldest event of a batch to the batch's acknowledgement.",
     buckets=(0.1, 0.5, 1, 5, 30, 300, 3600, 86400),
 )
+VERIFICATIONS = Counter("billing_verifications", "Usage events that carried text, by verdict.", ["verdict"])
+TOKEN_MISMATCH = Counter(
+    "billing_token_mismatch", "Usage events reported above our highest count or below our lowest.", ["model"]
+)
 VERIFICATION_BUSY = Counter(
     "billing_verification_busy", "Usage events whose text was not counted: too much waited, or it took too long."
 )
