@@ -22,6 +22,9 @@ REASONS_MAX = 3
 """Faults told in the sentence of a result; all of them are in its `errors`."""
 
 
+OVERSPENT = "The API key has spent more than its limit."
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer for one event. `charge` is in dollars; `reason` says why it is not simply accepted."""
 
@@ -66,18 +69,18 @@ def answer(results: list[Result], *, everything: bool) -> Answer:
 def _is_notable(result: Result) -> bool:
     """Whether a gateway should look at a result: the event was not simply accepted, or its usage was not believed."""
     mismatch = result.verification is not None and result.verification.verdict in MISMATCHES
-    return mismatch or result.status not in ("accepted", "duplicate")
+    return mismatch or result.reason is not None or result.status not in ("accepted", "duplicate")
 
 
-def result_of(item: Assessed, known: Known | None = None) -> Result:
-    """The result of an event that was booked now, or that was `known` before."""
+def result_of(item: Assessed, known: Known | None = None, *, overspent: bool = False) -> Result:
+    """The result of an event that was booked now, or that was `known` before. `overspent`: its key is over a limit."""
     if known is None:
         return Result(
             index=item.index,
             id=item.id,
             status="unpriced" if item.review else "accepted",
             charge=money.format(item.amount),
-            reason=item.note,
+            reason=" ".join(filter(None, (item.note, OVERSPENT if overspent else None))) or None,
             verification=item.judgement.view() if item.judgement else None,
         )
     if known.same:

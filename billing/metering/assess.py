@@ -77,6 +77,7 @@ class Assessed(msgspec.Struct, frozen=True, kw_only=True):
     amount: int
     review: str | None
     note: str | None
+    authorization: str | None = None
     judgement: Judgement | None = None
     corrects: str | None = None
 
@@ -150,6 +151,7 @@ def assess(
         amount=amount,
         review=review,
         note=note,
+        authorization=event.authorization,
         judgement=judgement,
     )
 

@@ -95,12 +95,12 @@ async def _book(conn: Connection, items: list[Assessed], numbers: Numbers) -> li
         by_identity.setdefault(item.identity, item)
     first = list(by_identity.values())
     async with conn.transaction():
-        places = await store.post_usage(conn, first, [numbers[item.rate] for item in first])
-        await verdicts.keep(conn, [first[place] for place in sorted(places)])
-    new = {first[place].index for place in places}
+        booked = await store.post_usage(conn, first, [numbers[item.rate] for item in first])
+        await verdicts.keep(conn, [first[place] for place in sorted(booked.places)])
+    new = {first[place].index for place in booked.places}
     old = [item for item in items if item.index not in new]
     known = dict(zip((item.index for item in old), await store.known(conn, old), strict=True)) if old else {}
-    return [result_of(item, known.get(item.index)) for item in items]
+    return [result_of(item, known.get(item.index), overspent=item.key_id in booked.overspent) for item in items]
 
 
 async def _book_all(conn: Connection, items: list[Assessed], numbers: Numbers) -> list[Result]:

@@ -1,7 +1,7 @@
 -- A batch of priced usage events, booked in one statement and so in one transaction (rules.md Ledger 2).
 --
 -- The order of the steps is the order of the locks, the same in every process, so that batches never deadlock:
--- identities sorted, then accounts sorted; everything after that belongs to accounts already locked.
+-- identities sorted, then holds sorted, then accounts sorted; everything after that belongs to accounts already locked.
 -- Each step reads what the one before returned, never a table again: what RETURNING says is the newest truth.
 
 WITH number AS (
@@ -35,16 +35,45 @@ booked AS (
   RETURNING account_id, transaction, position, digest, time, date_bin('15 minutes', time, 'epoch') AS slot, amount
 ),
 
+-- The open holds that these events name; the first event that names one captures it (rules.md Holds).
+held AS (
+  SELECT hold.account_id, hold.id, event.source, event.event_id
+  FROM (
+    SELECT DISTINCT ON (booked.account_id, hold) booked.account_id, hold, incoming.source, incoming.id AS event_id
+    FROM unnest(%(hold_positions)s, %(holds)s) AS named(position, hold)
+    JOIN booked USING (position)
+    JOIN incoming USING (position)
+    ORDER BY booked.account_id, hold, position
+  ) AS event
+  JOIN holds AS hold ON hold.account_id = event.account_id AND hold.id = event.hold
+  WHERE hold.state = 'open'
+  ORDER BY hold.account_id, hold.id
+  FOR NO KEY UPDATE OF hold
+),
+captured AS (
+  UPDATE holds
+  SET state = 'captured', ended_at = now(), event_source = held.source, event_id = held.event_id
+  FROM held
+  WHERE holds.account_id = held.account_id AND holds.id = held.id AND holds.state = 'open'
+  RETURNING holds.account_id, holds.key_id, holds.amount
+),
+
 -- The accounts' rows: locked here, until the commit. Closing a period takes the same lock, so `open_from` is final.
 account AS (
-  INSERT INTO balances AS balance (account_id, posted, transactions)
-  SELECT account_id, -sum(amount), 1
-  FROM booked
+  INSERT INTO balances AS balance (account_id, posted, transactions, held)
+  SELECT account_id, -sum(charged), 1, -sum(freed)
+  FROM (
+    SELECT account_id, amount AS charged, 0 AS freed FROM booked
+    UNION ALL
+    SELECT account_id, 0, amount FROM captured
+  ) AS changes
   GROUP BY account_id
   ORDER BY account_id
   ON CONFLICT (account_id) DO UPDATE
-  SET posted = balance.posted + excluded.posted, transactions = balance.transactions + 1
-  RETURNING account_id, posted, transactions AS seq, open_from
+  SET posted = balance.posted + excluded.posted,
+      transactions = balance.transactions + 1,
+      held = balance.held + excluded.held
+  RETURNING account_id, posted, transactions AS seq, open_from, counts_keys
 ),
 
 -- Late usage is billed in the period still open, with its own time kept (rules.md Usage 4).
@@ -79,9 +108,39 @@ rolled_up AS (
       last_time = greatest(sums.last_time, excluded.last_time),
       evidence = sha256(sums.evidence || excluded.evidence)
 ),
+
+-- What keys have spent, for the accounts that have had one with a limit, and which spent more than theirs.
+counted AS (
+  INSERT INTO key_sums AS sums (account_id, key_id, span, start, amount)
+  SELECT account_id, key_id, span, start, sum(amount)
+  FROM (
+    SELECT account.account_id, key_id, span, start, amount
+    FROM account
+    JOIN booked ON booked.account_id = account.account_id
+    JOIN incoming USING (position)
+    CROSS JOIN LATERAL (SELECT (booked.time AT TIME ZONE 'UTC')::date AS day) AS used
+    CROSS JOIN LATERAL (
+      VALUES ('day', day), ('month', date_trunc('month', day::timestamp)::date), ('total', date '1970-01-01')
+    ) AS spans(span, start)
+    WHERE counts_keys AND key_id IS NOT NULL
+    UNION ALL
+    SELECT account_id, key_id, 'held', date '1970-01-01', -amount
+    FROM account JOIN captured USING (account_id)
+    WHERE counts_keys AND key_id IS NOT NULL
+  ) AS changes
+  GROUP BY account_id, key_id, span, start
+  ON CONFLICT (account_id, key_id, span, start) DO UPDATE SET amount = sums.amount + excluded.amount
+  RETURNING key_id, span, amount
+),
+overspent AS (
+  SELECT DISTINCT key_id
+  FROM counted JOIN api_keys ON api_keys.id = key_id
+  WHERE amount > CASE span WHEN 'day' THEN day_limit WHEN 'month' THEN month_limit WHEN 'total' THEN total_limit END
+),
 kept AS (
   INSERT INTO events (account_id, time, source, id, key_id, body)
   SELECT incoming.account_id, incoming.time, source, id, key_id, body::jsonb
   FROM incoming JOIN booked USING (position)
 )
-SELECT position, (SELECT count(*) FROM posted) AS postings FROM booked
+SELECT position, (SELECT count(*) FROM posted) AS postings, (SELECT array_agg(key_id) FROM overspent) AS overspent
+FROM booked

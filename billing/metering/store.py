@@ -15,6 +15,14 @@ from billing.observe.metrics import POSTINGS
 POST_USAGE = (files("billing.metering") / "post_usage.sql").read_text()
 
 
+class Booked(msgspec.Struct, frozen=True):
+    """What a batch came to: the places (0 for the first) of the events that are new, the others were there before;
+    and the keys that have spent more than they may."""
+
+    places: set[int]
+    overspent: frozenset[str]
+
+
 class Known(msgspec.Struct, frozen=True):
     """An event that was booked before: whether its content is the `same`, and what it cost (picodollars)."""
 
@@ -63,16 +71,14 @@ def digest_of(price: StoredPrice) -> bytes:
     return hashlib.sha256(msgspec.json.encode(price)).digest()
 
 
-async def post_usage(conn: Connection, items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> set[int]:
-    """Book assessed events, each with the numbers of its prices, in one statement.
-
-    Answers the places (0 for the first) of those that are new; the others were there before.
-    """
+async def post_usage(conn: Connection, items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> Booked:
+    """Book assessed events, each with the numbers of its prices, in one statement."""
     cursor = await conn.execute(POST_USAGE, _columns(items, numbers))
     rows = await cursor.fetchall()
-    if rows:
-        POSTINGS.inc(rows[0]["postings"])
-    return {row["position"] - 1 for row in rows}
+    if not rows:
+        return Booked(set(), frozenset())
+    POSTINGS.inc(rows[0]["postings"])
+    return Booked({row["position"] - 1 for row in rows}, frozenset(rows[0]["overspent"] or ()))
 
 
 def _columns(items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> dict[str, object]:
@@ -81,6 +87,7 @@ def _columns(items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> d
         for position, (item, own) in enumerate(zip(items, numbers, strict=True), start=1)
         for place, (number, quantity, amount) in enumerate(zip(own, item.quantities, item.amounts, strict=True))
     ]
+    capturing = [(position, item.authorization) for position, item in enumerate(items, start=1) if item.authorization]
     return {
         "account_ids": TextArray.of(item.account_id for item in items),
         "sources": TextArray.of(item.source for item in items),
@@ -95,6 +102,8 @@ def _columns(items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> d
         "corrects": TextArray.of(item.corrects for item in items),
         "upstreams": TextArray.of(item.upstream for item in items),
         "bodies": TextArray.of(item.body for item in items),
+        "hold_positions": Int4Array.of([position for position, _ in capturing]),
+        "holds": TextArray.of(hold for _, hold in capturing),
         "line_positions": Int4Array.of([line[0] for line in lines]),
         "line_price_ids": Int4Array.of([line[1] for line in lines]),
         "line_quantities": Int8Array.of([line[2] for line in lines]),
