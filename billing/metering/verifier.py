@@ -13,11 +13,11 @@ import logging
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
 import msgspec
-from anyio import CapacityLimiter, fail_after, to_process
+from anyio import CapacityLimiter, to_process
 
 from billing.metering.content import Exchange, Verified, unverifiable, verified
 from billing.observe import metrics
@@ -93,20 +93,15 @@ class Verifier:
         self._waiting -= sum(len(exchange.content) for exchange in job.exchanges)
 
     async def _count(self, job: "_Job") -> list[Verified]:
-        """In a process, when there is one free. One that works for too long is killed; the next job starts another."""
+        """In a process, when there is one free. One that works for too long ends; the next job starts another."""
+        work = partial(count_all, job.exchanges, self._limits, self._seconds_max)
         async with self._turn:
             job.begun = True
             try:
-                with fail_after(self._seconds_max):
-                    return await to_process.run_sync(
-                        count_all, job.exchanges, self._limits, cancellable=True, limiter=self._places
-                    )
-            except TimeoutError:
-                reason = self._late
+                return await to_process.run_sync(work, cancellable=True, limiter=self._places)
             except Exception as fault:  # BrokenWorkerProcess; or no process could be started
                 log.warning("%d events are not verified: a process ended (%s)", len(job.places), type(fault).__name__)
-                reason = _DIED
-        return [unverifiable(exchange, reason) for exchange in job.exchanges]
+                return [unverifiable(exchange, _DIED) for exchange in job.exchanges]
 
 
 class _Job:
@@ -151,10 +146,16 @@ def _cores() -> int:
 
 
 # ── in the process ──
-def count_all(exchanges: list[Exchange], limits: Limits) -> list[Verified]:
-    """Runs in a process of its own. No exception leaves it: one may hold text."""
+def count_all(exchanges: list[Exchange], limits: Limits, seconds_max: float) -> list[Verified]:
+    """Runs in a process of its own, which is killed when this takes more than `seconds_max` of a processor.
+
+    No exception leaves it: one may hold text.
+    """
     _settle()
-    return [_counted(exchange, limits) for exchange in exchanges]
+    signal.setitimer(signal.ITIMER_PROF, seconds_max)
+    found = [_counted(exchange, limits) for exchange in exchanges]
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    return found
 
 
 def _counted(exchange: Exchange, limits: Limits) -> Verified:
