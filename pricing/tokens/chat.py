@@ -5,6 +5,7 @@ differ in how the answer is primed, where the tools go, and what a name or an as
 names them.
 """
 
+import re
 from typing import Any, Final
 
 from pricing.tokens import history, tools
@@ -25,7 +26,12 @@ _RESPONSES_TOOLS: Final = 3
 _TWO_SECTIONS: Final = (-1, -2)
 _INSTRUCTIONS: Final = "# Instructions\n\n"  # harmony's heading over a developer message that also holds a section
 _ASSISTANT_CHANNEL: Final = 2  # harmony names a channel in every assistant turn of the history
+_RETRIEVES: Final = ("web_search_options", "data_sources", "plugins")  # OpenAI's, Azure's, a router's
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]*={0,2}\s*\Z")
 _AUDIO_BYTES_PER_SECOND_MIN: Final = 500  # 4 kbit/s, less than any speech codec in use
+_SECTION_SHARE: Final = 130  # characters of tools for one token of doubt: 3 %, so that 5 % more is noticed
+# The same for a response schema: 6 %; below four times that, since Azure left a description out (1 recording).
+_FORMAT_SHARE: Final = 64
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})  # one token each
 
 
@@ -57,10 +63,16 @@ class Conversation:
             self.tally.unbounded("this model may add hidden tokens to every prompt")
         if not model.seen and model.layout in ("reasoning", "harmony"):
             self.tally.slack(4, 12, "this model was never recorded")
+        elif model.layout == "reasoning":
+            self.tally.slack(4, 4, "this family was recorded rarely")
+        elif model.layout == "launch":
+            self.tally.slack(1, 0, "the answer was primed with 2 tokens at first")
 
     def add_all(self, messages: list[Schema]) -> None:
         """Everything the request shows to the model: the sections, then the messages turn by turn."""
         self.add_sections(messages[0] if messages else {})
+        if self.model.undated and self.model.family == "gpt-3.5-turbo":
+            self.tally.doubt(0, len(messages), "the snapshot of March 2023 took one token more a message")
         for turn in history.turns(messages):
             self.add_turn(turn)
 
@@ -72,12 +84,14 @@ class Conversation:
         if functions:
             text, doubt = tools.section(functions, early=layout in ("launch", "snapshot"))
             parts.append(text)
-            self._doubt_tools(doubt)
+            self._doubt_tools(text, doubt)
+            if self.model.undated:
+                self._doubt_layout(text, functions)
             self.tally.exact(self._tools_constant())
             tools.add_choice(self.tally, self.request, layout)
         if wanted is not None:
             parts.append(self._format(wanted, functions))
-        if tools.built_in(self.request) or self.request.get("web_search_options"):
+        if tools.built_in(self.request) or any(self.request.get(key) for key in _RETRIEVES):
             self.tally.unbounded("built-in tools add text that is not published")
         self.section = "\n\n".join(parts)
         if len(parts) == 2 and layout == "harmony":
@@ -96,12 +110,20 @@ class Conversation:
             return _RESPONSES_TOOLS if layout == "harmony" else -_RESPONSES_TOOLS
         return _HARMONY_TOOLS if layout == "harmony" else tools.SECTION_JOIN if layout != "reasoning" else 0
 
-    def _doubt_tools(self, doubt: int) -> None:
-        self.tally.slack(6, 12, "the text that shows tools to the model is not published")
-        if doubt:
-            self.tally.slack(6 + doubt, 4 + doubt, "a tool's schema has parts that no recording shows")
+    def _doubt_tools(self, text: str, doubt: tuple[int, int]) -> None:
+        size = len(text) // _SECTION_SHARE
+        self.tally.slack(max(6, size), max(12, size), "the text that shows tools to the model is not published")
+        if any(doubt):
+            self.tally.slack(6 + doubt[0], 6 + doubt[1], "a tool's schema has parts that few recordings show")
         if self.model.layout in ("launch", "reasoning") or not self.model.seen:
             self.tally.slack(16, 16, "tools of this model were recorded rarely or never")
+
+    def _doubt_layout(self, text: str, functions: list[Schema]) -> None:
+        """A name without a date may stand for a snapshot that is shown tools in the other generation's text."""
+        shown, other = Tally(self.model.encoding), Tally(self.model.encoding)
+        other_text, _ = tools.section(functions, early=self.model.layout != "snapshot")
+        more = other.text(other_text) - shown.text(text)
+        self.tally.slack(8 + max(0, -more), 8 + max(0, more), "the name of the model has no date")
 
     def _format(self, wanted: Schema, functions: list[Schema]) -> str:
         """A schema that must be followed primes the answer with its name, 2 + name, unless a function may be called.
@@ -109,7 +131,10 @@ class Conversation:
         gpt-5 is not primed (15 of 15). Of the other models 18 of 22 agree without tools (4 were edited), 23 of 23 with.
         """
         text, doubt = tools.format_section(wanted)
-        self.tally.slack(6 + doubt, 8 + doubt, "the text that shows a response schema to the model is not published")
+        size = len(text) // _FORMAT_SHARE
+        self.tally.slack(
+            max(6, 4 * size) + doubt, max(12, size) + doubt, "the text that shows a response schema is not published"
+        )
         followed = not functions or (tools.forbidden(self.request) and not self.responses)
         if followed and self.model.layout != "harmony":
             self.tally.exact(0 if self.responses else 2)
@@ -192,7 +217,7 @@ class Conversation:
 
     def _add_audio(self, data: Any) -> None:
         """10 tokens a second, as transcription was recorded (1.13 s: 11, 3.7 s: 37); the bytes bound the seconds."""
-        if not isinstance(data, str):
+        if not isinstance(data, str) or not _BASE64.match(data[:200]):
             self.tally.unbounded("audio is billed by its length")
             return
         self.tally.doubt(

@@ -73,7 +73,7 @@ def name_and_arguments(call: Schema) -> tuple[str, str]:
 def add_calls(tally: Tally, turn: Calls, layout: str, text_of: Callable[[Any], str], *, responses: bool) -> None:
     """Add one turn of calls and its results. `text_of` gives the text of a result's content."""
     outputs = [text_of(result.get("content")) for result in turn.results]
-    tally.slack(2, 6, "the text that shows earlier calls to the model is not published")
+    tally.slack(4, 10, "the text that shows earlier calls to the model is not published")
     if layout == "harmony":
         tally.exact(_HARMONY)
     if responses:

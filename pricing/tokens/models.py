@@ -36,6 +36,7 @@ class Model(msgspec.Struct, frozen=True):
     preamble: int = 0  # tokens that the Responses API may put in front of the input, at most
     by_token: bool = True  # False where the endpoint bills characters, seconds or images instead
     seen: bool = True  # recordings of this family were counted
+    undated: bool = False  # a name without a date: it has meant snapshots of more than one layout
 
 
 _O200K: Final = "o200k_base"
@@ -69,6 +70,7 @@ _FAMILIES: Final[list[tuple[str, Model]]] = [
     (r"gpt-3\.5-turbo(-16k)?-0613", _chat("gpt-3.5-turbo-0613", _CL100K, "snapshot")),
     (r"gpt-3\.5-turbo-16k", _chat("gpt-3.5-turbo-0613", _CL100K, "snapshot")),
     (r"gpt-3\.5-turbo-1106", _chat("gpt-3.5-turbo", _CL100K, seen=False)),
+    (r"gpt-3\.5(-turbo)?(-16k)?$", _chat("gpt-3.5-turbo", _CL100K, undated=True)),
     (r"gpt-3\.5", _chat("gpt-3.5-turbo", _CL100K)),
     (r"gpt-4\.1-mini", _chat("gpt-4.1-mini", images=Patches(1.62))),
     (r"gpt-4\.1-nano", _chat("gpt-4.1-nano", images=Patches(2.46))),
@@ -78,6 +80,7 @@ _FAMILIES: Final[list[tuple[str, Model]]] = [
     (r"gpt-4o-mini", _chat("gpt-4o-mini", images=Tiles(2833, 5667), preamble=18)),
     (r"gpt-4o|chatgpt-4o", _chat("gpt-4o", images=GPT4O_TILES, preamble=18)),
     (r"gpt-4-(turbo|vision|\d{4}-vision|0125|1106)", _chat("gpt-4-turbo", _CL100K, images=GPT4O_TILES)),
+    (r"gpt-4$", _chat("gpt-4", _CL100K, "snapshot", undated=True)),
     (r"gpt-4(-32k|-8k)?(-0314|-0613|$)", _chat("gpt-4", _CL100K, "snapshot")),
     (r"gpt-4-", _chat("gpt-4", _CL100K, "snapshot", seen=False)),
     (r"o1-preview", _chat("o1-preview", layout="reasoning", reasons=True, hidden=True)),

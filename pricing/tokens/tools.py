@@ -32,18 +32,21 @@ def built_in(request: Schema) -> bool:
     return any(isinstance(t, dict) and t.get("type", "function") != "function" for t in _list(request.get("tools")))
 
 
-def section(found: list[Schema], *, early: bool) -> tuple[str, int]:
-    """(the `# Tools` text, doubt in tokens). Raises `UnverifiableError` when a schema expands too far."""
+def section(found: list[Schema], *, early: bool) -> tuple[str, tuple[int, int]]:
+    """(the `# Tools` text, tokens by which it may be too long and too short).
+
+    Raises `UnverifiableError` when a schema expands too far.
+    """
     parts = ["# Tools\n\n## functions\n\nnamespace functions {"]
-    doubt = 0
+    below = above = 0
     for function in found:
         text, unsure = _function(function, early=early)
         parts.append(text)
-        doubt += unsure
-    return "\n\n".join([*parts, "} // namespace functions"]), doubt
+        below, above = below + unsure[0], above + unsure[1]
+    return "\n\n".join([*parts, "} // namespace functions"]), (below, above)
 
 
-def _function(function: Schema, *, early: bool) -> tuple[str, int]:
+def _function(function: Schema, *, early: bool) -> tuple[str, tuple[int, int]]:
     description = function.get("description")
     lines: list[str] = []
     if isinstance(description, str) and description.strip():
@@ -51,13 +54,13 @@ def _function(function: Schema, *, early: bool) -> tuple[str, int]:
     parameters = function.get("parameters")
     name = function["name"]
     if not isinstance(parameters, dict) or not parameters.get("properties"):
-        return "\n".join([*lines, f"type {name} = () => any;"]), 0
+        return "\n".join([*lines, f"type {name} = () => any;"]), (0, 0)
     renderer = Renderer(parameters)
     if early:
         body = "\n".join(["{", renderer.early_object(parameters), "}"])
     else:
         body = "\n".join([*comments(parameters), renderer.late_object(parameters)])
-    return "\n".join([*lines, f"type {name} = (_: {body}) => any;"]), renderer.doubt
+    return "\n".join([*lines, f"type {name} = (_: {body}) => any;"]), (renderer.below, renderer.above)
 
 
 def chosen(request: Schema) -> str | None:

@@ -1,117 +1,189 @@
-"""Tool schemas as the TypeScript the models are shown, in two dialects. openai/harmony (`src/encoding.rs`, Apache-2.0)
-is a public relative of the later one; where this text departs from it, the recordings decided.
+"""Tool schemas as the TypeScript the models are shown, in two dialects.
 
-All but 5 of 148 recorded sets of tools are reproduced to the token. What no recording shows is added up in
-`Renderer.doubt`, in tokens, and widens the count.
+The later one is openai/harmony's (`src/encoding.rs`, Apache-2.0) with what is known of the API's own text since: bounds
+and formats trail the type they belong to, a union whose variants need comments has one line for each. All but 3 of 148
+recorded sets of tools are reproduced to the token; what few or no recordings show is added up as a doubt.
 """
 
 import json
 from typing import Any, Final
+
+import msgspec
 
 from pricing.tokens.bounds import UnverifiableError
 
 Schema = dict[str, Any]
 
 DEPTH_MAX: Final = 40
-NODES_MAX: Final = 20_000  # a `$ref` that names itself, or fans out, ends here …
+NODES_MAX: Final = 20_000  # a `$ref` that fans out ends here …
 CHARACTERS_MAX: Final = 2_000_000  # … and so does one that repeats a long description
-# Keywords that renderers of this kind print as a comment (`// minimum: 1`); no recording tells what OpenAI does.
+# Keywords that trail a type as comments, in this order (`// minimum: 1, maximum: 9`). Recorded: `default`, `format`.
+_MARKS: Final = (
+    "default",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "format",
+    "minItems",
+    "maxItems",
+)
+_FLOATS: Final = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
+_RECORDED: Final = frozenset({"default"})
+# Keywords that are said to leave no trace, and shapes that are rare: no recording.
 _SILENT: Final = frozenset(
     {
-        "format",
-        "pattern",
-        "minimum",
-        "maximum",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
-        "multipleOf",
-        "minLength",
-        "maxLength",
-        "minItems",
-        "maxItems",
-        "uniqueItems",
-        "minProperties",
-        "maxProperties",
+        "additionalProperties",
         "patternProperties",
+        "propertyNames",
+        "dependentSchemas",
         "prefixItems",
         "nullable",
         "not",
         "if",
+        "allOf",
         "deprecated",
+        "readOnly",
     }
 )
-_KEYWORD_DOUBT: Final = 6  # tokens of such a comment
-_UNION_DOUBT: Final = 2  # tokens a variant: the unions of one recorded schema cost 16 more than `a | b`
-_NESTED_DOUBT: Final = 8  # tokens a property of commented objects in an array: 1 of 3 recordings is off by that much
+_MARK_DOUBT: Final = (8, 2)  # tokens less (an older model that is not shown the comment) and more, a comment
+_SILENT_DOUBT: Final = (4, 8)
+_VARIANT_DOUBT: Final = 2  # tokens a variant of a union that is not of plain scalars
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """One schema as text: comment lines above it, the type, and what trails on the type's line."""
+
+    notes: list[str]
+    kind: str
+    marks: list[str]
+
+    @property
+    def plain(self) -> bool:
+        return not self.notes and not self.marks and "\n" not in self.kind
 
 
 def compact(value: Any) -> str:
     """JSON as the API re-serialises it: no blanks, no needless escapes. Raises `UnverifiableError` if it is not."""
+    return _dumped(value, (",", ":"))
+
+
+def _dumped(value: Any, separators: tuple[str, str] = (", ", ": ")) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(value, ensure_ascii=False, separators=separators)
     except (ValueError, TypeError, RecursionError):
         raise UnverifiableError("a value that is not JSON") from None
 
 
 class Renderer:
-    """Renders one function's parameters. `doubt`: tokens by which the text may be too short or too long."""
+    """Renders one function's parameters. `below`, `above`: tokens by which the text may be too long or too short."""
 
     def __init__(self, root: Schema) -> None:
         self.root = root
-        self.doubt = 0
+        self.below = self.above = 0
         self._nodes = self._characters = 0
+        self._open: list[str] = []  # the references that are being expanded
+
+    def doubt(self, below: int, above: int) -> None:
+        self.below += below
+        self.above += above
 
     # ── gpt-3.5-turbo-0125, gpt-4-turbo and everything later ──
     def late_object(self, schema: Schema, depth: int = 0) -> str:
         """On one line unless a property needs a comment: `{ a: string, b?: number }`."""
         required = _required(schema)
-        lines: list[str] = []
-        plain: list[str] = []
-        for name, value in _properties(schema):
-            node = self._node(value, depth)
-            kind, notes = self.late_type(node, depth + 1), comments(node)
-            declared = f"{name}{'' if name in required else '?'}: {kind}"
-            default = f" // default: {compact(node['default'])}" if "default" in node else ""
-            lines += [*notes, f"{declared},{default}"]
-            if not (notes or default or "\n" in kind):
-                plain.append(declared)
-        if len(plain) == len(_properties(schema)):
-            return "{ " + ", ".join(plain) + " }"
-        return "\n".join(["{", *lines, "}"])
+        fields = [
+            (f"{name}{'' if name in required else '?'}", self._shown(value, depth))
+            for name, value in _properties(schema)
+        ]
+        others = self._other_properties(schema, depth)
+        fields += [("[key: string]", Shown([], others, []))] if others else []
+        if not fields:
+            return "object"
+        if all(shown.plain for _, shown in fields):
+            return "{ " + ", ".join(f"{name}: {shown.kind}" for name, shown in fields) + " }"
+        return "\n".join(["{", *(line for name, shown in fields for line in _property(name, shown)), "}"])
+
+    def _other_properties(self, schema: Schema, depth: int) -> str:
+        """The type of what `additionalProperties` allows, or nothing."""
+        allowed = schema.get("additionalProperties")
+        if isinstance(allowed, dict) and allowed:
+            return self.late_type(self._node(allowed, depth + 1), depth + 1)
+        return "any" if allowed is True or allowed == {} else ""
+
+    def _shown(self, value: Any, depth: int) -> Shown:
+        if value is False:
+            return Shown([], "never", [])
+        reference = value.get("$ref") if isinstance(value, dict) else None
+        if isinstance(reference, str):
+            if reference in self._open:
+                self.doubt(16, 64)
+                return Shown([], "any", [f"$ref: {_dumped(reference)}"])
+            self._open.append(reference)
+        node = self._node(value, depth)
+        shown = Shown(comments(node), self.late_type(node, depth + 1), self._marks(node))
+        if isinstance(reference, str):
+            self._open.pop()
+        return shown
+
+    def _marks(self, node: Schema) -> list[str]:
+        found = [key for key in _MARKS if key in node]
+        unseen = len(set(found) - _RECORDED)
+        self.doubt(_MARK_DOUBT[0] * unseen, _MARK_DOUBT[1] * unseen)
+        return [f"{key}: {_mark(key, node[key], node)}" for key in found]
 
     def late_type(self, schema: Schema, depth: int) -> str:
-        union = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
-        if isinstance(union, list) and union:
-            return self._late_union([self._node(variant, depth) for variant in union], depth)
-        literal = self._literal(schema)
+        """The type alone; a union of several lines begins and ends with a line break."""
+        literal = _literal(schema)
         if literal is not None:
             return literal
+        variants, operator = _variants(schema)
+        if variants:
+            if isinstance(schema.get("type"), list):
+                self.doubt(_length([schema.get("description")]) * len(variants) // 3, 0)  # 1 recording
+            return self._late_union(variants, operator, depth)
         kind = schema.get("type")
-        if isinstance(kind, list):
-            self.doubt += _UNION_DOUBT * len(kind)
-            return " | ".join(self.late_type({**schema, "type": one}, depth) for one in kind) or "any"
         if kind == "object" or (kind is None and _properties(schema)):
-            return self.late_object(schema, depth) if _properties(schema) else "object"
-        if kind == "array":
-            return self._late_array(schema, depth)
-        return _scalar(kind)
+            kind = self.late_object(schema, depth)
+        elif kind == "array":
+            kind = self._late_array(schema, depth)
+        else:
+            kind = _scalar(kind)
+        return f"{kind} | null" if schema.get("nullable") is True and "null" not in kind else kind
 
-    def _late_union(self, variants: list[Schema], depth: int) -> str:
-        """An object without properties is left out: `object | null` is 1 token on gpt-3.5 (20 of 24), 2 on gpt-4o."""
-        kinds = [kind for kind in (self.late_type(variant, depth) for variant in variants) if kind != "object"]
-        if len(kinds) > 1:
-            self.doubt += _UNION_DOUBT * len(kinds)
-        return " | ".join(kinds) or "any"
+    def _late_union(self, variants: list[Any], operator: str, depth: int) -> str:
+        """An object without properties is left out: `object | null` is 1 token on gpt-3.5 (20 of 24), 2 on gpt-4o.
+
+        Variants with comments have a line each (3 recordings of 2 schemas, both to the token).
+        """
+        shown = [one for one in (self._shown(variant, depth) for variant in variants) if one.kind != "object"]
+        if len(shown) < len(variants) or not all(one.plain for one in shown):
+            self.doubt(_VARIANT_DOUBT * len(variants), _VARIANT_DOUBT * len(variants))
+        if len(shown) == 1 and len(variants) == 1:
+            return shown[0].kind
+        if all(one.plain for one in shown):
+            return f" {operator} ".join(one.kind for one in shown) or "any"
+        lines = [line for one in shown for line in [*one.notes, _trailed(f" {operator} {one.kind}", one.marks)]]
+        return "\n" + "\n".join(lines) + "\n"
 
     def _late_array(self, schema: Schema, depth: int) -> str:
+        if isinstance(schema.get("prefixItems"), list):
+            first = [f"item{at}?: {self._shown(one, depth).kind}" for at, one in enumerate(schema["prefixItems"])]
+            rest = [] if schema.get("items") is False else [f"...items: {self._rest(schema, depth)}[]"]
+            return f"[{', '.join([*first, *rest])}]"
         if "items" not in schema:
             return "any[]"
-        items = self._node(schema["items"], depth)
-        kind, notes = self.late_type(items, depth + 1), comments(items)
-        if notes or "\n" in kind:
-            self.doubt += _NESTED_DOUBT * len(_properties(items))
-            return "\n".join(["Array<", *notes, kind, ">"])
-        return f"{kind}[]"
+        item = self._shown(schema["items"], depth)
+        if not item.plain:
+            return "\n".join(["Array<", *item.notes, _trailed(item.kind.strip("\n"), item.marks), ">"])
+        return f"Array<{item.kind}>" if " | " in item.kind and not item.kind.startswith("{") else f"{item.kind}[]"
+
+    def _rest(self, schema: Schema, depth: int) -> str:
+        return self._shown(schema["items"], depth).kind if "items" in schema else "any"
 
     # ── the snapshots of 2023: gpt-3.5-turbo-0613, gpt-4-0613 ──
     def early_object(self, schema: Schema, indent: int = 0) -> str:
@@ -154,7 +226,8 @@ class Renderer:
             if not isinstance(node.get("$ref"), str):
                 break
             node = {**self._target(node["$ref"]), **{key: node[key] for key in node if key != "$ref"}}
-        self.doubt += _KEYWORD_DOUBT * (len(_SILENT & node.keys()) + isinstance(node.get("additionalProperties"), dict))
+        silent = sum(node.get(key) not in (None, False) for key in _SILENT & node.keys())
+        self.doubt(_SILENT_DOUBT[0] * silent, _SILENT_DOUBT[1] * silent)
         self._nodes += 1
         self._characters += _length(list(node.values()))
         if depth > DEPTH_MAX or self._nodes > NODES_MAX or self._characters > CHARACTERS_MAX:
@@ -167,14 +240,49 @@ class Renderer:
             at = at.get(step) if isinstance(at, dict) else None
         return at if isinstance(at, dict) else {}
 
-    def _literal(self, schema: Schema) -> str | None:
-        values = schema.get("enum")
-        if isinstance(values, list) and values:
-            return " | ".join(compact(value) for value in values)
-        if "const" in schema:
-            self.doubt += 2 * _UNION_DOUBT
-            return compact(schema["const"])
-        return None
+
+def _property(name: str, shown: Shown) -> list[str]:
+    """The lines of one property. What would trail a type of several lines stands above it instead."""
+    if "\n" in shown.kind and not shown.kind.startswith("{"):
+        above = [f"// {', '.join(shown.marks)}"] if shown.marks else []
+        gap = "" if shown.kind.startswith("\n") else " "
+        return [*shown.notes, *above, f"{name}:{gap}{shown.kind},"]
+    return [*shown.notes, _trailed(f"{name}: {shown.kind},", shown.marks)]
+
+
+def _trailed(line: str, marks: list[str]) -> str:
+    return f"{line} // {', '.join(marks)}" if marks else line
+
+
+def _mark(key: str, value: Any, schema: Schema) -> str:
+    if key == "pattern" and isinstance(value, str):
+        return f"/{value}/"
+    if key in _FLOATS and schema.get("type") == "number" and isinstance(value, int) and abs(value) < 1 << 53:
+        return f"{value:d}.0"
+    return _dumped(value)
+
+
+def _literal(schema: Schema) -> str | None:
+    values = schema.get("enum")
+    if isinstance(values, list) and values:
+        return " | ".join(map(_dumped, values))
+    return _dumped(schema["const"]) if "const" in schema else None
+
+
+def _variants(schema: Schema) -> tuple[list[Any], str]:
+    """(the variants of a union or intersection, its operator). A list of types repeats the schema's comments for each.
+
+    1 recording of one property, to the token: 32 tokens more than `string | null` are its description twice.
+    """
+    for key, operator in (("anyOf", "|"), ("oneOf", "|"), ("allOf", "&")):
+        found = schema.get(key)
+        if isinstance(found, list) and found:
+            return found, operator
+    kinds = schema.get("type")
+    if not isinstance(kinds, list):
+        return [], "|"
+    shared = {key: value for key, value in schema.items() if key not in ("title", "default")}
+    return [{**shared, "type": one} for one in kinds if isinstance(one, str)], "|"
 
 
 def comments(schema: Schema) -> list[str]:
@@ -186,7 +294,7 @@ def comments(schema: Schema) -> list[str]:
         lines += comment_lines(description)
     examples = schema.get("examples")
     if isinstance(examples, list) and examples:
-        lines += ["// Examples:", *(f"// - {compact(example)}" for example in examples)]
+        lines += ["// Examples:", *(f"// - {_dumped(example)}" for example in examples)]
     return lines
 
 

@@ -40,6 +40,20 @@ def test_a_call_costs_name_arguments_and_header_unless_it_was_forced() -> None:
     assert answer("gpt-4o", called(("find", arguments)), tools=TOOLS, tool_choice=forced).likely == n(arguments)
 
 
+def test_a_2023_snapshot_has_the_start_of_a_required_call_in_its_prompt() -> None:
+    given = called(("find", "{}"))
+    free, required = answer("gpt-4", given, tools=TOOLS), answer("gpt-4", given, tools=TOOLS, tool_choice="required")
+    assert (free.likely, required.likely) == (n("find") + n("{}") + 4, n("find") + n("{}") + 2)
+
+
+def test_an_answer_names_its_schema_where_a_call_was_possible() -> None:
+    wanted = {"type": "json_schema", "json_schema": {"name": "BookSummary", "schema": {}}}
+    plain = answer("gpt-4o", {"content": "{}"}, response_format=wanted)
+    offered = answer("gpt-4o", {"content": "{}"}, response_format=wanted, tools=TOOLS)
+    forbidden = answer("gpt-4o", {"content": "{}"}, response_format=wanted, tools=TOOLS, tool_choice="none")
+    assert (plain.likely, offered.likely, forbidden.likely) == (1, 1 + 2 + n("BookSummary") + 1, 2)
+
+
 def test_calls_of_one_turn_are_written_as_one() -> None:
     uses = ",".join(f'{{"recipient_name":"functions.{name}","parameters":{{}}}}' for name in "ab")
     wrapper = f'{{"tool_uses":[{uses}]}}'
@@ -92,6 +106,25 @@ def test_completions_and_responses() -> None:
 
 def test_a_call_that_was_cut_is_counted_as_far_as_it_went() -> None:
     assert answer("gpt-4o", called(("find", '{"q"')), finish=None, tools=TOOLS).likely == n("find") + n('{"q"')
+
+
+def test_an_echoed_prompt_is_not_output() -> None:
+    for prompt in ("Say hello", ["Say hello"]):
+        body = {"prompt": prompt, "echo": True}
+        response = {"choices": [{"text": "Say hello world", "finish_reason": "stop"}]}
+        found = count("/v1/completions", "gpt-3.5-turbo-instruct", body, response).output
+        assert isinstance(found, Count)
+        assert (found.low, found.likely) == (1, 1)
+
+
+def test_answers_that_were_asked_for_and_not_given_are_unknown() -> None:
+    assert answer("gpt-4o", {"content": "a"}, n=2).high is None
+    body = {"prompt": ["a", "b"]}
+    completion = {"choices": [{"text": "c", "finish_reason": "stop"}]}
+    found = count("/v1/completions", "davinci-002", body, completion).output
+    assert isinstance(found, Count)
+    assert found.high is None
+    assert answer("gpt-4o", {"content": "a"}, modalities=["text", "audio"]).high is None
 
 
 def test_only_more_tries_than_answers_are_unknown() -> None:

@@ -24,7 +24,9 @@ def n(text: str, encoding: str = "o200k_base") -> int:
 
 @pytest.mark.parametrize(("model", "expected"), examples.COOKBOOK_MESSAGE_COUNTS.items())
 def test_the_cookbooks_messages(model: str, expected: int) -> None:
-    assert prompt(model, examples.COOKBOOK_MESSAGES) == Count(expected, expected, expected)
+    found = prompt(model, examples.COOKBOOK_MESSAGES)
+    least = expected - 1 if model == "gpt-3.5-turbo-0301" else expected  # primed with 2 tokens at first
+    assert (found.low, found.likely, found.high) == (least, expected, expected)
 
 
 @pytest.mark.parametrize(("model", "expected"), examples.COOKBOOK_TOOL_COUNTS.items())
