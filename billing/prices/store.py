@@ -1,4 +1,4 @@
-"""The terms in the database: plans, multipliers, verification policies, and prices that an operator added.
+"""The terms in the database: plans, multipliers, verification policies, upstreams' factors, an operator's own prices.
 
 Every change counts `terms_version` up in its own transaction, so that each process learns of it (keeper.py).
 """
@@ -113,6 +113,20 @@ MULTIPLIERS = Kind(
 POLICIES = Kind(sql.Identifier("verification_policies"), sql.Identifier("policy"), sql.SQL("policy"), PolicyRow)
 
 
+class FactorRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What an upstream takes of the official price from an instant on; null: what all others do, if that is known."""
+
+    id: int
+    upstream: str
+    factor: str | None
+    effective_from: datetime
+    reason: str
+    actor: str
+    created_at: datetime
+
+
+FACTOR_ROW = sql.SQL("id, upstream, trim_scale(factor)::text AS factor, effective_from, reason, actor, created_at")
+
 PRICE_ROW = sql.SQL("""
 id, account_id AS account, model, dimension, tier, context, unit, trim_scale(price)::text AS price,
 effective_from, effective_to, source, note, actor, created_at
@@ -140,6 +154,7 @@ async def terms(conn: Connection, standard: Agreed) -> Terms:
         plans=await _plans_of_accounts(conn),
         multipliers=_by_owner((row, row.multiplier) for row in await special_rows(conn, MULTIPLIERS)),
         policies=_by_owner((row, row.policy) for row in await special_rows(conn, POLICIES)),
+        factors=_by_upstream(await factor_rows(conn)),
     )
 
 
@@ -210,6 +225,27 @@ async def special_rows(
     return [kind.row(**row) for row in await cursor.fetchall()]
 
 
+def _by_upstream(rows: list[FactorRow]) -> dict[str, list[Dated[str]]]:
+    histories: dict[str, list[Dated[str]]] = defaultdict(list)
+    for row in rows:
+        histories[row.upstream].append(Dated(row.effective_from, row.factor))
+    return dict(histories)
+
+
+async def factor_rows(conn: Connection, upstream: str | None = None) -> list[FactorRow]:
+    """The factors of one upstream or of all, the newest first."""
+    cursor = await conn.execute(
+        sql.SQL("""
+        SELECT {columns}
+        FROM upstream_factors
+        WHERE %(upstream)s::text IS NULL OR upstream = %(upstream)s
+        ORDER BY id DESC
+        """).format(columns=FACTOR_ROW),
+        {"upstream": upstream},
+    )
+    return [FactorRow(**row) for row in await cursor.fetchall()]
+
+
 async def plans(conn: Connection) -> list[str]:
     cursor = await conn.execute("SELECT id FROM plans ORDER BY id")
     return [row["id"] for row in await cursor.fetchall()]
@@ -275,6 +311,23 @@ async def add_special(
     row = await cursor.fetchone()
     assert row is not None
     return kind.row(**row)
+
+
+async def add_factor(
+    conn: Connection, *, upstream: str, factor: str | None, effective_from: datetime, reason: str, actor: str
+) -> FactorRow:
+    """The row as it was added."""
+    cursor = await conn.execute(
+        sql.SQL("""
+        INSERT INTO upstream_factors (upstream, factor, effective_from, reason, actor)
+        VALUES (%s, %s, %s, %s, %s)
+        RETURNING {columns}
+        """).format(columns=FACTOR_ROW),
+        [upstream, factor, effective_from, reason, actor],
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return FactorRow(**row)
 
 
 async def add_price_row(conn: Connection, *, account: str | None, row: NewPrice, actor: str) -> PriceRow:

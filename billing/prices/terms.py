@@ -1,5 +1,5 @@
 """Who pays which prices, at any instant: the book with an operator's own prices over it, the multipliers, and the
-verification policies. Pure.
+verification policies; and what upstreams take. Pure.
 
 Terms are a snapshot of what the database holds (store.py) and never change; a change makes new ones.
 """
@@ -14,6 +14,9 @@ from pricing.book import Book
 from pricing.policies import Policy
 
 T = TypeVar("T")
+
+OTHERS = "*"
+"""In an upstream's place: all that have no factor of their own, and the one of a request that names none."""
 
 
 class Dated(msgspec.Struct, Generic[T], frozen=True):
@@ -50,7 +53,10 @@ class Agreed(msgspec.Struct, frozen=True):
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """All terms there are: the standard ones, and by account its own prices and the plans it is on."""
+    """All terms there are: the standard ones; by account its own prices and plans; by upstream what it takes.
+
+    Histories are newest row first.
+    """
 
     version: int
     standard: Agreed
@@ -58,6 +64,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     plans: Mapping[str, Sequence[Dated[str]]] = {}
     multipliers: Special[str] = Special()
     policies: Special[Policy] = Special()
+    factors: Mapping[str, Sequence[Dated[str]]] = {}
 
     def of(self, account_id: str, at: datetime) -> Agreed:
         """The terms of an account at an instant, each its own, else its plan's, else the standard one."""
@@ -73,6 +80,13 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     def plan_of(self, account_id: str, at: datetime) -> str | None:
         """The plan an account is on at an instant."""
         return in_force(self.plans.get(account_id, ()), at)
+
+    def factor(self, upstream: str | None, at: datetime) -> str | None:
+        """What an upstream takes of the official price at an instant, else what all others do. None: not known."""
+        if not self.factors:
+            return None
+        own = None if upstream is None else in_force(self.factors.get(upstream, ()), at)
+        return own if own is not None else in_force(self.factors.get(OTHERS, ()), at)
 
     def _are_standard(self, account_id: str) -> bool:
         return (

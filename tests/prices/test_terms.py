@@ -1,4 +1,4 @@
-"""Whose terms are in force when: an account's own, else its plan's, else the standard ones."""
+"""Whose terms are in force when: an account's own, else its plan's, else the standard ones; what upstreams take."""
 
 from datetime import UTC, datetime
 
@@ -8,7 +8,7 @@ from billing.prices.terms import Agreed, Dated, Special, Terms
 from pricing.book import Book
 from pricing.policies import Policy
 
-MAY, JUNE, JULY = (datetime(2026, month, 1, tzinfo=UTC) for month in (5, 6, 7))
+APRIL, MAY, JUNE, JULY = (datetime(2026, month, 1, tzinfo=UTC) for month in (4, 5, 6, 7))
 
 
 @pytest.fixture
@@ -59,3 +59,33 @@ def test_of_several_from_the_same_instant_the_newest_row_counts(book: Book) -> N
     rows: list[Dated[Policy]] = [Dated(JUNE, "lower"), Dated(JUNE, "counted")]
     terms = Terms(version=1, standard=Agreed(book, "0.5", "reported"), policies=Special(accounts={"acct_a": rows}))
     assert terms.of("acct_a", JULY).policy == "lower"
+
+
+HALF_PRICE = {"half/1": [Dated(JULY, None), Dated(MAY, "0.5")]}
+OTHERS_TOO: dict[str, list[Dated[str]]] = {**HALF_PRICE, "free": [Dated(MAY, "0")], "*": [Dated(JUNE, "1")]}
+
+
+@pytest.mark.parametrize(
+    ("factors", "upstream", "at", "factor"),
+    [
+        ({}, "half/1", JUNE, None),
+        ({}, None, JUNE, None),
+        (HALF_PRICE, "half/1", APRIL, None),
+        (HALF_PRICE, "half/1", JUNE, "0.5"),
+        (HALF_PRICE, "half/1", JULY, None),
+        (HALF_PRICE, "half", JUNE, None),
+        (HALF_PRICE, None, JUNE, None),
+        (OTHERS_TOO, "half/1", JUNE, "0.5"),
+        (OTHERS_TOO, "half/1", JULY, "1"),
+        (OTHERS_TOO, "free", JULY, "0"),
+        (OTHERS_TOO, "another", JULY, "1"),
+        (OTHERS_TOO, "another", MAY, None),
+        (OTHERS_TOO, None, JUNE, "1"),
+        (OTHERS_TOO, "*", JUNE, "1"),
+    ],
+)
+def test_an_upstreams_own_factor_then_that_of_all_others_else_it_is_not_known(
+    book: Book, factors: dict[str, list[Dated[str]]], upstream: str | None, at: datetime, factor: str | None
+) -> None:
+    terms = Terms(version=1, standard=Agreed(book, "0.5", "reported"), factors=factors)
+    assert terms.factor(upstream, at) == factor
