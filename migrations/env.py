@@ -10,7 +10,7 @@ from alembic import context
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from billing.db.tables import metadata
+from billing.db.schema import metadata
 
 # Two processes that start together must not migrate at once; any constant number will do.
 MIGRATION_LOCK = 7_305_812_046

@@ -75,7 +75,7 @@ def _create_holds() -> None:
         sa.PrimaryKeyConstraint("account_id", "id", name=op.f("holds_pkey")),
         postgresql_with={"autovacuum_vacuum_scale_factor": "0.02", "autovacuum_vacuum_threshold": "5000"},
     )
-    op.create_index(op.f("holds_account_id_created_at_idx"), "holds", ["account_id", "created_at"])
+    op.create_index(op.f("holds_id_idx"), "holds", ["id"])
     op.create_index("holds_due_idx", "holds", ["account_id", "expires_at"], postgresql_where=IS_OPEN)
     op.create_index("holds_sweep_idx", "holds", ["expires_at"], postgresql_where=IS_OPEN)
 

@@ -11,7 +11,7 @@ from psycopg import sql
 from billing import proof
 from billing.accounts import keys
 from billing.db.pool import Connection, Pool, open_pool
-from billing.db.tables import metadata
+from billing.db.schema import metadata
 from billing.metering import reads
 from billing.metering.answers import Result, answer
 from billing.metering.events import JSON, read

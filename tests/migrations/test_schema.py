@@ -1,4 +1,4 @@
-"""The migrations make the very schema that tables.py declares, and the database guards what must not change."""
+"""The migrations make the very schema that billing.db.schema declares, and the database guards what must not change."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from billing.db.migrate import configuration, known_revisions, migrate
-from billing.db.tables import APPEND_ONLY, metadata
+from billing.db.schema import APPEND_ONLY, metadata
 from billing.embedded.binaries import installations
 
 

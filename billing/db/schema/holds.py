@@ -1,8 +1,8 @@
-"""The tables of what is set aside and what keys have spent; part of the schema that tables.py declares."""
+"""What is set aside for requests under way, and what keys have spent."""
 
 from sqlalchemy import CheckConstraint, Column, Date, Index, Table, Text, text
 
-from billing.db.metadata import NOW, Dollars, Instant, metadata
+from billing.db.schema.metadata import NOW, Dollars, Instant, metadata
 
 # Money set aside for a request that is under way. Made under the lock of the account's balance; who ends one locks it
 # first and the balance after it.
@@ -24,7 +24,7 @@ holds = Table(
     CheckConstraint("state IN ('open', 'captured', 'released', 'expired')", name="state"),
     CheckConstraint("(state = 'open') = (ended_at IS NULL)", name="ended"),
     CheckConstraint("(state = 'captured') = (event_id IS NOT NULL AND event_source IS NOT NULL)", name="captured"),
-    Index(None, "account_id", "created_at"),
+    Index(None, "id"),
     Index("holds_due_idx", "account_id", "expires_at", postgresql_where=text("state = 'open'")),
     Index("holds_sweep_idx", "expires_at", postgresql_where=text("state = 'open'")),
     # Every hold soon ends, and leaves dead entries at the low end of these indexes, where the next reader begins.
