@@ -1,6 +1,7 @@
 """Token counting measured: accuracy against recorded API answers, and speed against raw tiktoken on the same text.
 
-python benchmarks/tokens.py --score [VECTORS]   a table by side, model family and category, then by source repository
+python benchmarks/tokens.py --score [VECTORS]   exact, within, accused, caught: by side, family and category; by source
+                                                repository; as the shared README groups them; one repository left out
 python benchmarks/tokens.py                     the ratio of counting to raw tiktoken, on one and two threads
 """
 
@@ -13,7 +14,7 @@ import struct
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,18 +92,23 @@ def _list(value: Any) -> list[Any]:
 # ── score ──
 @dataclass
 class Score:
-    """Counts over the sides (input, output) of recordings; `caught` of `countable` inflated copies were accused.
+    """Counts over the sides (input, output) of recordings.
 
-    Not countable: what has no upper bound, images of unknown size, and the output of models that reason unseen.
+    `caught` of `countable` copies inflated by 5 % or 20 tokens were accused, and `found` of `lowered` copies, deflated
+    by as much. Not countable: what has no upper bound, images of unknown size, the output of models that reason unseen.
     """
 
     sides: int = 0
     exact: int = 0
+    near: int = 0
+    close: int = 0
     within: int = 0
     over: int = 0
     under: int = 0
     countable: int = 0
     caught: int = 0
+    lowered: int = 0
+    found: int = 0
     worst: int = 0
     misses: list[str] = field(default_factory=list)
 
@@ -110,27 +116,51 @@ class Score:
         counted, reported = side.counted, side.reported
         if counted is None or reported is None:
             return
+        off = abs(reported - counted.likely)
         self.sides += 1
-        self.exact += reported == counted.likely
+        self.exact += off == 0
+        self.near += off <= 1
+        self.close += off <= 5
+        self.worst = max(self.worst, off)
         self.within += counted.holds(reported)
         self.under += side.verdict == "under_reported"
         if side.verdict == "over_reported":
             self.over += 1
             self.misses.append(f"{name} +{reported - (counted.high or 0)}")
-        self.worst = max(self.worst, abs(reported - counted.likely))
         if countable and counted.high is not None:
             self.countable += 1
-            self.caught += not counted.holds(inflated(reported))
+            self.caught += reported + step(reported) > counted.high
+            self.lowered += reported > step(reported)
+            self.found += reported > step(reported) and reported - step(reported) < counted.low
+
+    def merge(self, other: "Score") -> None:
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.worst = max(self.worst, other.worst)
 
     def line(self) -> str:
-        share = f"{self.caught / self.countable:7.1%}" if self.countable else "      –"
-        shares = f"{self.exact / self.sides:7.1%} {self.within / self.sides:7.1%}"
-        return f"{self.sides:6} {shares} {self.over:5} {self.under:6} {self.countable:9} {share} {self.worst:6}"
+        shares = f"{share(self.exact, self.sides)} {share(self.near, self.sides)} {share(self.close, self.sides)}"
+        judged = f"{share(self.within, self.sides)} {self.over:4} {self.under:5}"
+        more = f"{self.countable:7} {share(self.caught, self.countable)}"
+        less = f"{self.lowered:8} {share(self.found, self.lowered)}"
+        return f"{self.sides:6} {shares} {judged} {more} {less} {self.worst:6}"
+
+
+_SUMS = ("sides", "exact", "near", "close", "within", "over", "under", "countable", "caught", "lowered", "found")
+_HEAD = " sides   exact     ±1     ±5  within over under inflated caught deflated  found  worst  false accusations"
+
+
+def share(part: int, whole: int) -> str:
+    return f"{part / whole:6.1%}" if whole else "     –"
+
+
+def step(reported: int) -> int:
+    """5 % or 20 tokens, the larger: what a dishonest report is inflated or deflated by."""
+    return max(20, -(-reported // 20))
 
 
 def inflated(reported: int) -> int:
-    """5 % or 20 tokens more, the larger."""
-    return reported + max(20, -(-reported // 20))
+    return reported + step(reported)
 
 
 def verified(row: Row) -> counting.Verification:
@@ -138,42 +168,123 @@ def verified(row: Row) -> counting.Verification:
     return counting.verify(path, row["model"] or "", request_of(row), response_of(row), row["usage"])
 
 
-def scores(rows: Iterator[Row]) -> tuple[dict[tuple[str, ...], Score], dict[tuple[str, ...], Score]]:
+Table = dict[tuple[str, ...], Score]
+
+
+def source_of(row: Row) -> str:
+    return str(row["source"]).split("@")[0].split(" ")[0]
+
+
+def scores(rows: Iterable[Row]) -> tuple[Table, Table]:
     """(by side, family and category; by side and source repository)."""
-    situations: dict[tuple[str, ...], Score] = defaultdict(Score)
-    sources: dict[tuple[str, ...], Score] = defaultdict(Score)
+    situations: Table = defaultdict(Score)
+    sources: Table = defaultdict(Score)
     for row in rows:
-        found = verified(row)
         family = counting.model(row["model"] or "")
-        for name, side in (("input", found.input), ("output", found.output)):
+        for name, side in sides(verified(row)):
             situation = (name, family.family if family else "?", str(row["category"]))
-            for score in (situations[situation], sources[name, row["source"].split("@")[0].split(" ")[0]]):
-                score.add(side, row["id"], _is_countable(name, family, str(row["category"])))
+            for score in (situations[situation], sources[name, source_of(row)]):
+                score.add(side, row["id"], _is_countable(name, family, row))
     return situations, sources
 
 
-def _is_countable(name: str, family: counting.Model | None, category: str) -> bool:
-    if name == "input":
-        return category != "chat:image_url_unknown_size"
-    return not (family and family.reasons)
+def sides(found: counting.Verification) -> tuple[tuple[str, counting.Side], ...]:
+    return ("input", found.input), ("output", found.output)
+
+
+def _is_countable(name: str, family: counting.Model | None, row: Row) -> bool:
+    if name == "output":
+        return not (family and family.reasons)
+    return row["category"] != "chat:image_url_unknown_size" and not _has_remote_image(row["request"])
+
+
+def _has_remote_image(value: Any) -> bool:
+    if isinstance(value, dict):
+        address = value.get("image_url")
+        address = address.get("url") if isinstance(address, dict) else address
+        remote = isinstance(address, str) and not address.startswith("data:")
+        return remote or any(map(_has_remote_image, value.values()))
+    return isinstance(value, list) and any(map(_has_remote_image, value))
+
+
+# (what, the first formula's score in the shared README, families, categories)
+_TEXT, _TOOLS, _HISTORY = ("chat:text", "chat:name"), ("chat:tools",), ("chat:tool_history", "chat:tool_history+tools")
+_LATER = ("gpt-3.5-turbo", "gpt-4-turbo", "gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano")
+_FIVES = ("gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-5-chat", "gpt-5.x", "gpt-5.6")
+_PARALLEL, _IMAGES = ("chat:parallel_tool_history",), ("chat:image", "chat:image+tools")
+GROUPS: list[tuple[str, str, tuple[str, ...], tuple[str, ...]]] = [
+    ("text: gpt-4-0613, gpt-3.5-turbo-0613", "590/592", ("gpt-4", "gpt-3.5-turbo-0613"), _TEXT),
+    ("text: gpt-3.5-turbo-0125 … gpt-4.1", "4,272/4,300", _LATER, _TEXT),
+    ("text: gpt-3.5-turbo-0301", "27/31", ("gpt-3.5-turbo-0301",), _TEXT),
+    ("text: gpt-5", "131/131", _FIVES, _TEXT),
+    ("text: o3-mini, o3, o4-mini", "31/32", ("o3-mini", "o3"), _TEXT),
+    ("tools: gpt-4-0613", "19/136, 86 within 5", ("gpt-4", "gpt-3.5-turbo-0613"), _TOOLS),
+    ("tools: gpt-3.5-turbo-0125 … gpt-4.1", "528/643, 615 within 5", _LATER, _TOOLS),
+    ("tools: gpt-5", "169/184, 184 within 1", _FIVES, _TOOLS),
+    ("tool history", "451/615, 602 within 1", _LATER, _HISTORY),
+    ("tool history: gpt-5", "75/180", _FIVES, _HISTORY),
+    ("parallel tool history", "not modelled", (*_LATER, *_FIVES), _PARALLEL),
+    ("json_schema", "not modelled", (*_LATER, *_FIVES), ("chat:json_schema",)),
+    ("images of known size", "46/51", (), _IMAGES),
+    ("embeddings", "179/182", (), ("embeddings",)),
+    ("completions", "68/71 (instruct)", (), ("completions",)),
+]
+
+
+def grouped(situations: Table) -> Iterator[tuple[str, str, Score]]:
+    """Inputs as the shared README groups them: (what, its score, ours)."""
+    for what, published, families, categories in GROUPS:
+        total = Score()
+        for (name, family, category), score in situations.items():
+            if name == "input" and category in categories and (not families or family in families):
+                total.merge(score)
+        yield what, published, total
+
+
+def left_out(rows: Iterable[Row]) -> dict[str, tuple[int, int, int]]:
+    """What each repository would have met, had the others alone set the widths: source → (sides, outside, accused).
+
+    outside: errors beyond the widest error of the others for the same side, layout and category, plus 2 tokens.
+    accused: outside the interval that is declared. What has no upper bound or is in no other repository is left aside.
+    """
+    errors: dict[tuple[str, ...], list[tuple[str, int, bool]]] = defaultdict(list)
+    for row in rows:
+        family = counting.model(row["model"] or "")
+        for name, side in sides(verified(row)):
+            counted, reported = side.counted, side.reported
+            if family is None or counted is None or reported is None or counted.high is None:
+                continue
+            situation = (name, family.layout, str(row["category"]))
+            errors[situation].append((source_of(row), reported - counted.likely, not counted.holds(reported)))
+    result: dict[str, tuple[int, int, int]] = defaultdict(lambda: (0, 0, 0))
+    for found in errors.values():
+        for source, error, accused in found:
+            others = [other for place, other, _ in found if place != source]
+            if others:
+                outside = not min(others) - 2 <= error <= max(others) + 2
+                counts = result[source]
+                result[source] = (counts[0] + 1, counts[1] + outside, counts[2] + accused)
+    return dict(result)
 
 
 def print_scores(path: Path) -> None:
-    for table in scores(recordings(path)):
-        print(" " * 63 + "sides   exact  within  over  under countable  caught  worst  false accusations")
+    rows = list(recordings(path))
+    situations, sources = scores(rows)
+    for table in (situations, sources):
+        print(" " * 62 + _HEAD)
         total = {"input": Score(), "output": Score()}
         for key, score in sorted(table.items()):
             if score.sides:
                 print(f"{' · '.join(key):62}{score.line()}  {' '.join(score.misses)}")
-                _merge(total[key[0]], score)
+                total[key[0]].merge(score)
         for name, score in total.items():
             print(f"{'all ' + name:62}{score.line()}")
-
-
-def _merge(total: Score, score: Score) -> None:
-    for name in ("sides", "exact", "within", "over", "under", "countable", "caught"):
-        setattr(total, name, getattr(total, name) + getattr(score, name))
-    total.worst = max(total.worst, score.worst)
+    print(f"{'inputs':38} {'first formula':24}{_HEAD}")
+    for what, published, score in grouped(situations):
+        print(f"{what:38} {published:24}{score.line()}")
+    print(f"{'one repository left out':62}{'sides':>6} beyond the others' errors  accused")
+    for source, counts in sorted(left_out(rows).items()):
+        print(f"{source:62}{counts[0]:6} {counts[1]:24}  {counts[2]:7}")
 
 
 # ── speed ──

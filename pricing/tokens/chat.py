@@ -30,8 +30,7 @@ _RETRIEVES: Final = ("web_search_options", "data_sources", "plugins")  # OpenAI'
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]*={0,2}\s*\Z")
 _AUDIO_BYTES_PER_SECOND_MIN: Final = 500  # 4 kbit/s, less than any speech codec in use
 _SECTION_SHARE: Final = 130  # characters of tools for one token of doubt: 3 %, so that 5 % more is noticed
-# The same for a response schema: 6 %; below four times that, since Azure left a description out (1 recording).
-_FORMAT_SHARE: Final = 64
+_FORMAT_SHARE: Final = 64  # the same for a response schema: 6 %
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})  # one token each
 
 
@@ -59,6 +58,8 @@ class Conversation:
         self.tally.exact(_PRIMING[model.layout])
         self.section = ""
         self.images = 0
+        if request.get("verbosity"):
+            self.tally.slack(2, 8, "a verbosity may be told to the model")
         if model.hidden:
             self.tally.unbounded("this model may add hidden tokens to every prompt")
         if not model.seen and model.layout in ("reasoning", "harmony"):
@@ -133,7 +134,7 @@ class Conversation:
         text, doubt = tools.format_section(wanted)
         size = len(text) // _FORMAT_SHARE
         self.tally.slack(
-            max(6, 4 * size) + doubt, max(12, size) + doubt, "the text that shows a response schema is not published"
+            max(8, size) + doubt, max(12, size) + doubt, "the text that shows a response schema is not published"
         )
         followed = not functions or (tools.forbidden(self.request) and not self.responses)
         if followed and self.model.layout != "harmony":
@@ -185,6 +186,8 @@ class Conversation:
             self.tally.exact(-1 if self.model.layout == "launch" else 1)
             if name == role and self.model.encoding == "o200k_base":
                 self.tally.exact(-1)  # 13 of 13 on gpt-4o
+            if self.model.layout in ("reasoning", "harmony"):
+                self.tally.doubt(1, 1, "names were never recorded for this family")
 
     def _add_calls(self, turn: history.Calls) -> None:
         if turn.content:

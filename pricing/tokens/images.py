@@ -33,6 +33,7 @@ class Tiles(msgspec.Struct, frozen=True, tag=True):
 
     base: int
     tile: int
+    recorded: bool = True
 
 
 class Patches(msgspec.Struct, frozen=True, tag=True):
@@ -70,6 +71,8 @@ def _tiled(rule: Tiles, size: Size | None, detail: Any) -> Count:
         high = rule.base + _TILES_MAX * rule.tile
         return Count(low=rule.base, high=high, likely=high - 4 * rule.tile, reason="an image of unknown size")
     tokens = rule.base + rule.tile * tiles(size)
+    if not rule.recorded:
+        return Count(rule.base, 2 * tokens, tokens, "images of this family were never recorded")
     return Count(low=tokens, high=tokens, likely=tokens)
 
 

@@ -85,9 +85,12 @@ _FAMILIES: Final[list[tuple[str, Model]]] = [
     (r"gpt-4-", _chat("gpt-4", _CL100K, "snapshot", seen=False)),
     (r"o1-preview", _chat("o1-preview", layout="reasoning", reasons=True, hidden=True)),
     (r"o1-mini", _reasoning("o1-mini", "namespace", seen=False)),
-    (r"o1", _reasoning("o1", "reasoning", Tiles(75, 150), hidden=True)),  # no recording; its preview hides tokens
+    (
+        r"o1",
+        _reasoning("o1", "reasoning", Tiles(75, 150, recorded=False), hidden=True),
+    ),  # no recording; its preview hides tokens
     (r"o[34]-mini", _reasoning("o3-mini", "reasoning", Patches(1.72))),
-    (r"o3", _reasoning("o3", "reasoning", Tiles(75, 150))),
+    (r"o3", _reasoning("o3", "reasoning", Tiles(75, 150, recorded=False))),
     (r"o[4-9]", _reasoning("o4", "reasoning", seen=False)),
     (r"codex-mini|computer-use", _reasoning("codex-mini", "reasoning", seen=False)),
     (r"gpt-5-mini", _reasoning("gpt-5-mini", "harmony", Patches(1.2))),

@@ -26,7 +26,7 @@ def count_responses(model: Model, request: Schema, limits: Limits = DEFAULT) -> 
         tally.unbounded("the input continues something stored upstream")
     if model.layout == "snapshot":
         tally.exact(-1)  # 3 of 3 recordings of gpt-4-0613
-    tally.slack(1, 1, "the Responses API may put a few tokens of its own around the input")
+    tally.slack(2, 8, "the Responses API may put a few tokens of its own around the input")
     if not request.get("tools") or model.preamble > _PREAMBLE_PLAIN:
         tally.slack(0, model.preamble, "the Responses API may put a text of its own in front of the input")
     _add_reasoning(tally, reasoning)
