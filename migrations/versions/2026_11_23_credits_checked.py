@@ -16,7 +16,7 @@ def upgrade() -> None:
         "postings_statement_idx",
         "postings",
         ["account_id", "effective_at"],
-        postgresql_where=sa.text("kind NOT IN ('usage', 'burn')"),
+        postgresql_where=sa.text("kind NOT IN ('usage', 'burn', 'cost')"),
     )
     op.create_index(
         "postings_reverses_idx",

@@ -36,8 +36,19 @@ balances = Table(
 # share a number. Two legs in one row: it sums to zero by construction.
 transaction_numbers = Sequence("transaction_numbers", metadata=metadata)
 
-KINDS = ("usage", "top_up", "adjustment", "rounding", "grant", "burn", "expiry")
-BOOKS = ("wallet", "credits", "revenue", "cash", "adjustments", "promotions", "breakage", "rounding")
+KINDS = ("usage", "top_up", "adjustment", "rounding", "grant", "burn", "expiry", "cost")
+BOOKS = (
+    "wallet",
+    "credits",
+    "revenue",
+    "cash",
+    "adjustments",
+    "promotions",
+    "breakage",
+    "rounding",
+    "upstreams",
+    "costs",
+)
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -73,7 +84,7 @@ postings = Table(
         "postings_statement_idx",
         "account_id",
         "effective_at",
-        postgresql_where=text("kind NOT IN ('usage', 'burn')"),
+        postgresql_where=text("kind NOT IN ('usage', 'burn', 'cost')"),
     ),
     Index("postings_reverses_idx", "account_id", "reverses", postgresql_where=text("reverses IS NOT NULL")),
     Index(None, "account_id", "seq"),

@@ -51,7 +51,8 @@ charges = Table(
     Column("quantities", ARRAY(BigInteger), nullable=False, comment="one for each price"),
     Column("amount", Dollars, nullable=False),
     Column("review", Text, comment="why it is not billed yet and waits to be looked at; null: billed"),
-    Column("corrects", Text, comment="id of the event of the same account and source that this one bills instead"),
+    Column("corrects", Text, comment="id of the event of the same account and source that this one stands for"),
+    Column("cost", Dollars, comment="what the upstream takes for it; null: not known"),
     Index("charges_review_idx", "account_id", "time", postgresql_where=text("review IS NOT NULL")),
     # An event is corrected once; who corrects the correction names that one.
     Index(
@@ -97,6 +98,10 @@ usage_rollups = Table(
     Column("first_time", Instant, nullable=False),
     Column("last_time", Instant, nullable=False),
     Column("evidence", LargeBinary, nullable=False, comment="hash chain over the events' digests, docs/evidence.md"),
+    Column(
+        "cost", Dollars, nullable=False, server_default="0", comment="of the requests; of those whose cost is known"
+    ),
+    Column("costed", BigInteger, nullable=False, server_default="0", comment="requests whose cost is known"),
 )
 
 # What counting an event's text said of its usage (rules.md Verification), kept for ever; only events with text have it.
@@ -131,8 +136,9 @@ verdicts = Table(
         "verdict IN ('exact', 'within_bounds', 'over_reported', 'under_reported', 'counted', 'unverifiable')",
         name="verdict",
     ),
-    # The worst of them are looked for by time; they are few.
+    # The worst of them, and those that failed, are looked for by time; they are few.
     Index("verdicts_mismatch_idx", "time", postgresql_where=text("excess > 0 OR shortfall > 0")),
+    Index("verdicts_unverifiable_idx", "time", postgresql_where=text("verdict = 'unverifiable'")),
 )
 
 # Sums of verdicts by the quarter hour of use, kept in the posting transaction.
