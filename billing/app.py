@@ -13,6 +13,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 
 from billing import chores, docs_page, health, observe
 from billing.accounts import api as accounts
+from billing.credits import api as credits
 from billing.db import partitions
 from billing.db.pool import Pool, open_pool
 from billing.http import StrictRequest, principal
@@ -36,6 +37,7 @@ ROUTES: Sequence[ControllerRouterHandler] = [
     *health.handlers,
     accounts.router,
     ledger.router,
+    credits.router,
     metering.router,
     prices.router,
     prices_terms.router,

@@ -1,4 +1,5 @@
-"""What the service does by itself, for ever and harmlessly often: partitions, old idempotency keys, the daily proof."""
+"""What the service does by itself, for ever and harmlessly often: partitions, credits that begin or expire, old
+idempotency keys, the daily proof."""
 
 import asyncio
 import logging
@@ -9,6 +10,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from billing import idempotency, proof
+from billing.credits import store as credits
 from billing.db import partitions
 from billing.db.pool import Pool
 from billing.observe.metrics import IMBALANCE
@@ -20,6 +22,9 @@ RETRY_SECONDS = 60
 PROOF_AFTER_SECONDS = 300
 """The proof reads everything, so a start is over and caches are warm before the first one."""
 PROOF_SPREAD_SECONDS = 60
+CREDITS_SECONDS = 5
+CREDITS_AT_ONCE = 100
+"""Accounts settled in one transaction, which keeps them locked."""
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +34,7 @@ async def keep_house(pool: Pool, terms: TermsKeeper, settings: Settings) -> None
     await asyncio.gather(
         _again_and_again(lambda: partitions.tend_daily(pool), RETRY_SECONDS),
         _again_and_again(lambda: terms.keep_fresh(pool), RETRY_SECONDS),
+        _again_and_again(lambda: settle_credits(pool), CREDITS_SECONDS),
         _again_and_again(lambda: _forget(pool, settings.idempotency_hours), DAY_SECONDS),
         _again_and_again(
             lambda: _prove(pool),
@@ -62,6 +68,15 @@ async def _again_and_again(chore: Callable[[], Awaitable[None]], seconds: int, *
             await asyncio.sleep(RETRY_SECONDS)
         else:
             await asyncio.sleep(seconds)
+
+
+async def settle_credits(pool: Pool) -> None:
+    """Post the grants that have begun or expired, of all accounts. Any number of processes may do it at once."""
+    async with pool.connection() as conn:
+        found = CREDITS_AT_ONCE
+        while found == CREDITS_AT_ONCE:
+            async with conn.transaction():
+                found = await credits.settle_some(conn, CREDITS_AT_ONCE)
 
 
 async def _forget(pool: Pool, hours: int) -> None:

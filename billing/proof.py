@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+from billing.credits import verify as credits
 from billing.db.pool import Connection
 from billing.invoices import verify as invoices
 from billing.ledger import verify as ledger
@@ -31,6 +32,8 @@ class Check(NamedTuple):
 CHECKS = (
     Check("Every balance is the sum of its postings", ledger.SUMS),
     Check("Transactions are numbered without gaps, and each carries the balance after it", ledger.NUMBERS),
+    Check("What takes a transaction back names it, and takes no more", ledger.REVERSED),
+    Check("Credits are the sums of their grants, and grants paid usage in their order", credits.PARTS),
     Check("What events were charged is what was posted", ledger.USAGE),
     Check("Every charge follows from its quantities, official prices and multiplier", metering.CHARGES),
     Check("The roll-ups are the sums of the charges, and their evidence is that of the events", metering.ROLLUPS),

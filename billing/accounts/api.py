@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Router, delete, get, patch, post
@@ -12,12 +13,14 @@ from billing import ids
 from billing.accounts import keys, store, zones
 from billing.accounts.keys import Key, Principal
 from billing.accounts.store import Account
+from billing.credits import store as credits
 from billing.db.pool import Connection, Pool
-from billing.errors import Fault, Invalid
+from billing.errors import Fault, Invalid, Unprocessable
 from billing.http import Cursor, Limit, requires
+from billing.ledger.reads import PastBalance, balance_at
 from billing.pages import Listing, Page
 from billing.text import AccountId, Instant, Lines, Name
-from billing.times import bounded
+from billing.times import bounded, instant
 from pricing import money
 
 
@@ -62,11 +65,12 @@ class IssuedKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BalanceView(msgspec.Struct, frozen=True, kw_only=True):
-    """Dollars. `available` = posted + credit_limit - held is what can still be spent."""
+    """Dollars. `available` = posted + credit_limit - held is what can still be spent; `credits` is part of `posted`."""
 
     account: str
     currency: str
     posted: str
+    credits: str
     held: str
     credit_limit: str
     available: str
@@ -119,27 +123,46 @@ async def change_account(
 
 
 @get("/v1/accounts/{account_id:str}/balance", guards=[requires("admin")], tags=["accounts"])
-async def get_account_balance(account_id: FromPath[str], pool: NamedDependency[Pool]) -> BalanceView:
-    """An account's balance."""
-    return await _balance(pool, account_id)
+async def get_account_balance(
+    account_id: FromPath[str], pool: NamedDependency[Pool], at: FromQuery[str | None] = None
+) -> BalanceView | PastBalance:
+    """An account's balance, now or as it was booked by an instant (`at`)."""
+    return await _balance(pool, account_id) if at is None else await _past_balance(pool, account_id, at)
 
 
 @get("/v1/balance", guards=[requires("customer", "gateway", "admin")], tags=["accounts"])
 async def get_balance(
-    pool: NamedDependency[Pool], principal: NamedDependency[Principal], account: FromQuery[str | None] = None
-) -> BalanceView:
-    """The balance of the customer whose key this is; with another key, of `account`."""
-    return await _balance(pool, principal.account(account))
+    pool: NamedDependency[Pool],
+    principal: NamedDependency[Principal],
+    account: FromQuery[str | None] = None,
+    at: FromQuery[str | None] = None,
+) -> BalanceView | PastBalance:
+    """The balance of the customer whose key this is; with another key, of `account`. `at` asks for a past instant."""
+    account_id = principal.account(account)
+    return await _balance(pool, account_id) if at is None else await _past_balance(pool, account_id, at)
+
+
+async def _past_balance(pool: Pool, account_id: str, text: str) -> PastBalance:
+    at = instant(text, ZoneInfo("UTC"), "at")
+    if at is None or at > datetime.now(UTC):
+        raise Unprocessable("future", "The balance of the future is not known: `at` is after now.")
+    async with pool.connection() as conn:
+        return await balance_at(conn, account_id, at)
 
 
 async def _balance(pool: Pool, account_id: str) -> BalanceView:
     async with pool.connection() as conn:
         balance = await store.balance(conn, account_id)
+        if balance.credits_due:
+            async with conn.transaction():
+                await credits.settle(conn, [account_id])
+            balance = await store.balance(conn, account_id)
     posted = money.format(balance.posted)
     return BalanceView(
         account=account_id,
         currency="USD",
         posted=posted,
+        credits=money.format(balance.credits),
         held="0",
         credit_limit="0",
         available=posted,

@@ -22,10 +22,15 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
-    """The wallet, in picodollars, as of an instant of the database's clock."""
+    """What wallet and credits hold, and the credits alone, in picodollars, as of an instant of the database's clock.
+
+    `credits_due`: credits have begun or expired by then and are not posted yet.
+    """
 
     account_id: str
     posted: int
+    credits: int
+    credits_due: bool
     as_of: datetime
 
 
@@ -88,8 +93,21 @@ async def listed(conn: Connection, page: Page) -> tuple[list[Account], bool]:
 async def balance(conn: Connection, account_id: str) -> Balance:
     """Raises NotFound for an unknown account."""
     row = await (
-        await conn.execute("SELECT posted, now() AS as_of FROM balances WHERE account_id = %s", [account_id])
+        await conn.execute(
+            """
+            SELECT posted, credits, coalesce(credits_due_at <= now(), false) AS credits_due, now() AS as_of
+            FROM balances
+            WHERE account_id = %s
+            """,
+            [account_id],
+        )
     ).fetchone()
     if row is None:
         raise NotFound("unknown_account", f"There is no account {account_id}.")
-    return Balance(account_id=account_id, posted=picos(row["posted"]), as_of=row["as_of"])
+    return Balance(
+        account_id=account_id,
+        posted=picos(row["posted"]),
+        credits=picos(row["credits"]),
+        credits_due=row["credits_due"],
+        as_of=row["as_of"],
+    )

@@ -106,14 +106,17 @@ WITH amounts AS (
 ),
 moves AS (
   SELECT account_id, kind, effective_at,
-         CASE 'wallet' WHEN destination THEN amount WHEN source THEN -amount ELSE 0 END AS amount
+         amount * ((destination IN ('wallet', 'credits'))::integer - (source IN ('wallet', 'credits'))::integer)
+           AS amount
   FROM postings
-  WHERE kind <> 'usage'
+  WHERE kind NOT IN ('usage', 'burn')
 ),
 ledger AS (
   SELECT number,
          coalesce(sum(amount) FILTER (WHERE effective_at < period_start), 0) AS before,
          coalesce(sum(amount) FILTER (WHERE effective_at >= period_start AND kind = 'top_up'), 0) AS top_ups,
+         coalesce(sum(amount) FILTER (WHERE effective_at >= period_start AND kind = 'grant'), 0) AS grants,
+         -coalesce(sum(amount) FILTER (WHERE effective_at >= period_start AND kind = 'expiry'), 0) AS expired,
          coalesce(sum(amount) FILTER (WHERE effective_at >= period_start AND kind = 'adjustment'), 0) AS adjustments
   FROM amounts
   LEFT JOIN moves
@@ -126,13 +129,18 @@ FROM amounts
 JOIN ledger USING (number)
 CROSS JOIN LATERAL (
   VALUES
-    (closing = opening + amounts.top_ups + grants - usage - expired + amounts.adjustments, 'does not add up.'),
+    (closing = opening + amounts.top_ups + amounts.grants - usage - amounts.expired + amounts.adjustments,
+     'does not add up.'),
     (usage = subtotal, format('says %s of usage, not %s.', trim_scale(usage), trim_scale(subtotal))),
     (opening = coalesce(previous_closing, 0) + before,
      format('opens with %s, but the ledger with %s.', trim_scale(opening),
             trim_scale(coalesce(previous_closing, 0) + before))),
     (amounts.top_ups = ledger.top_ups,
      format('says %s of top-ups, not %s.', trim_scale(amounts.top_ups), trim_scale(ledger.top_ups))),
+    (amounts.grants = ledger.grants,
+     format('says %s of grants, not %s.', trim_scale(amounts.grants), trim_scale(ledger.grants))),
+    (amounts.expired = ledger.expired,
+     format('says %s of expired credit, not %s.', trim_scale(amounts.expired), trim_scale(ledger.expired))),
     (amounts.adjustments = ledger.adjustments,
      format('says %s of adjustments, not %s.', trim_scale(amounts.adjustments), trim_scale(ledger.adjustments)))
 ) AS checks(holds, fault)

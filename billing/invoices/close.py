@@ -16,6 +16,7 @@ import msgspec
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from billing import ids
+from billing.credits import store as credits
 from billing.db.pool import Connection, Pool, with_retries
 from billing.errors import Invalid, NotFound, Unprocessable
 from billing.invoices import store
@@ -151,6 +152,7 @@ async def _close_safely(pool: Pool, settings: Settings, label: str, account: str
 
 async def close_account(conn: Connection, settings: Settings, label: str, account_id: str) -> Result:
     """Close one account's month within the caller's transaction."""
+    await credits.settle(conn, [account_id])
     account = await store.lock(conn, account_id)
     if account is None:
         raise NotFound("unknown_account", f"There is no account {account_id}.")
@@ -190,7 +192,12 @@ def _draft(settings: Settings, account: store.Account, period: Period, lines: li
         customer=account.customer,
         lines=tuple(lines),
         statement=Statement(
-            opening=moves.opening, top_ups=moves.top_ups, usage=sums.subtotal, adjustments=moves.adjustments
+            opening=moves.opening,
+            top_ups=moves.top_ups,
+            grants=moves.grants,
+            usage=sums.subtotal,
+            expired=moves.expired,
+            adjustments=moves.adjustments,
         ),
         amount_exact=sums.amount_exact,
         subtotal=sums.subtotal,

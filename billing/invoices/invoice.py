@@ -25,16 +25,17 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
-    """How the wallet came from `opening` to `closing` within the period (rules.md Invoices 4).
+    """How wallet and credits came from `opening` to `closing` within the period (rules.md Invoices 4).
 
-    `usage` is the invoice's rounded total, so it includes the residue; `grants` and `expired` are not offered yet.
+    `usage` is the invoice's rounded total, so it includes the residue. What was paid back is taken off `top_ups`, what
+    was taken back of grants off `grants`.
     """
 
     opening: int
     top_ups: int
-    grants: int = 0
+    grants: int
     usage: int
-    expired: int = 0
+    expired: int
     adjustments: int
 
     @property

@@ -53,7 +53,7 @@ class LineView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatementView(msgspec.Struct, frozen=True, kw_only=True):
-    """opening + top_ups + grants - usage - expired + adjustments = closing, all of the wallet."""
+    """opening + top_ups + grants - usage - expired + adjustments = closing, of wallet and credits."""
 
     opening: str
     top_ups: str

@@ -1,4 +1,4 @@
--- What happened to one account's wallet around a period, besides usage, and what usage came before and after.
+-- What happened to one account's wallet and credits around a period, besides usage, and what usage came before and after.
 -- Reads the few postings that are not usage and the roll-ups of the open months: never charges (see README.md).
 
 WITH last_invoice AS (
@@ -9,10 +9,12 @@ WITH last_invoice AS (
   LIMIT 1
 ),
 moves AS (
-  SELECT kind, effective_at, CASE 'wallet' WHEN destination THEN amount WHEN source THEN -amount ELSE 0 END AS amount
+  SELECT kind, effective_at,
+         amount * ((destination IN ('wallet', 'credits'))::integer - (source IN ('wallet', 'credits'))::integer)
+           AS amount
   FROM postings
   WHERE account_id = %(account)s
-    AND kind <> 'usage'
+    AND kind NOT IN ('usage', 'burn')
     AND effective_at >= coalesce((SELECT period_end FROM last_invoice), '-infinity')
 ),
 later_usage AS (
@@ -32,6 +34,10 @@ SELECT
     + coalesce(sum(amount) FILTER (WHERE effective_at < %(start)s), 0) AS opening,
   coalesce(sum(amount) FILTER (
     WHERE kind = 'top_up' AND effective_at >= %(start)s AND effective_at < %(end)s), 0) AS top_ups,
+  coalesce(sum(amount) FILTER (
+    WHERE kind = 'grant' AND effective_at >= %(start)s AND effective_at < %(end)s), 0) AS grants,
+  -coalesce(sum(amount) FILTER (
+    WHERE kind = 'expiry' AND effective_at >= %(start)s AND effective_at < %(end)s), 0) AS expired,
   coalesce(sum(amount) FILTER (
     WHERE kind = 'adjustment' AND effective_at >= %(start)s AND effective_at < %(end)s), 0) AS adjustments,
   coalesce(sum(amount) FILTER (WHERE effective_at >= %(end)s), 0)

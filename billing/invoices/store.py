@@ -25,7 +25,7 @@ FINALIZE = (files("billing.invoices") / "finalize.sql").read_text()
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """An account whose balance is locked. `posted` is its wallet, `open_from` the end of its last closed period."""
+    """An account whose balance is locked: `posted` is all it has, `open_from` the end of its last closed period."""
 
     id: str
     customer: Customer
@@ -36,13 +36,15 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Moves(msgspec.Struct, frozen=True, kw_only=True):
-    """The wallet at the period's start, what is not usage within it, and all that came `later` (signed).
+    """Wallet and credits at the period's start, what is not usage within it, and all that came `later` (signed).
 
     `earlier_usage` is when usage before the period began that no invoice has yet; None: there is none.
     """
 
     opening: int
     top_ups: int
+    grants: int
+    expired: int
     adjustments: int
     later: int
     earlier_usage: datetime | None
@@ -114,6 +116,8 @@ async def moves(conn: Connection, account: Account, period: Period) -> Moves:
     return Moves(
         opening=picos(row["opening"]),
         top_ups=picos(row["top_ups"]),
+        grants=picos(row["grants"]),
+        expired=picos(row["expired"]),
         adjustments=picos(row["adjustments"]),
         later=picos(row["later"]),
         earlier_usage=row["earlier_usage"],

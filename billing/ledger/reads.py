@@ -7,12 +7,16 @@ import msgspec
 
 from billing.db.dollars import picos
 from billing.db.pool import Connection
+from billing.errors import NotFound
 from billing.pages import Page, rows_of
 from pricing import money
 
 
 class PostingView(msgspec.Struct, frozen=True, kw_only=True):
-    """A posting as it is answered: money in dollars; `balance` is the wallet after its transaction."""
+    """A posting as it is answered: money in dollars; `balance` is what wallet and credits hold after its transaction.
+
+    `grant` is the grant of credit that it moves, `reverses` the transaction that it takes back.
+    """
 
     id: str
     account: str
@@ -28,6 +32,8 @@ class PostingView(msgspec.Struct, frozen=True, kw_only=True):
     posted_at: datetime
     reference: str | None
     reason: str | None
+    grant: str | None = None
+    reverses: int | None = None
 
 
 def posting_view(row: dict[str, Any]) -> PostingView:
@@ -35,6 +41,7 @@ def posting_view(row: dict[str, Any]) -> PostingView:
         **row,
         "id": f"{row['transaction']}.{row['line']}",
         "account": row["account_id"],
+        "grant": row["grant_id"],
         "amount": money.format(picos(row["amount"])),
         "balance": money.format(picos(row["balance"])),
     }
@@ -61,3 +68,44 @@ async def journal(conn: Connection, account_id: str, page: Page) -> tuple[list[P
         page=page,
     )
     return [posting_view(row) for row in rows], more
+
+
+class PastBalance(msgspec.Struct, frozen=True, kw_only=True):
+    """What wallet and credits held at an instant, by what was booked until then, in dollars.
+
+    Nothing that is booked later changes it, whenever that counts from. Holds and limits of the past are not kept.
+    """
+
+    account: str
+    currency: str
+    posted: str
+    as_of: datetime
+
+
+# Transactions are numbered without gaps in the order they were booked in, so the last one by an instant is found by
+# halving. (`posted_at` is when a transaction began; where several waited for one another it may lie a little before
+# that of the one ahead, and then the answer is a balance of that moment, too.)
+BALANCE_AT = """
+WITH RECURSIVE search(low, high) AS (
+  SELECT 0::bigint, transactions FROM balances WHERE account_id = %(account_id)s
+  UNION ALL
+  SELECT CASE WHEN booked THEN middle ELSE low END, CASE WHEN booked THEN high ELSE middle - 1 END
+  FROM search
+  CROSS JOIN LATERAL (SELECT (low + high + 1) / 2 AS middle) AS halved
+  CROSS JOIN LATERAL (
+    SELECT posted_at <= %(at)s AS booked FROM postings WHERE account_id = %(account_id)s AND seq = middle LIMIT 1
+  ) AS looked_at
+  WHERE low < high
+)
+SELECT coalesce((SELECT balance FROM postings WHERE account_id = %(account_id)s AND seq = low LIMIT 1), 0) AS posted
+FROM search
+WHERE low = high
+"""
+
+
+async def balance_at(conn: Connection, account_id: str, at: datetime) -> PastBalance:
+    """The balance as it was booked by an instant. Raises NotFound for an unknown account."""
+    row = await (await conn.execute(BALANCE_AT, {"account_id": account_id, "at": at})).fetchone()
+    if row is None:
+        raise NotFound("unknown_account", f"There is no account {account_id}.")
+    return PastBalance(account=account_id, currency="USD", posted=money.format(picos(row["posted"])), as_of=at)

@@ -1,4 +1,7 @@
-"""The proof of the ledger (rules.md Ledger 3): balances are sums of postings, and postings those of charges."""
+"""The proof of the ledger (rules.md Ledger 3): balances are sums of postings, and postings those of charges.
+
+What an account has is in two of its books, `wallet` and `credits`.
+"""
 
 from billing.proving import query
 
@@ -7,7 +10,7 @@ SELECT format('Account %s has a balance of %s, but its postings sum up to %s.', 
   AS difference
 FROM (
   SELECT account_id, balances.posted, coalesce(sum(
-    CASE WHEN destination = 'wallet' THEN amount WHEN source = 'wallet' THEN -amount ELSE 0 END
+    amount * ((destination IN ('wallet', 'credits'))::integer - (source IN ('wallet', 'credits'))::integer)
   ), 0) AS total
   FROM balances LEFT JOIN postings USING (account_id)
   GROUP BY account_id, balances.posted
@@ -18,7 +21,7 @@ WHERE posted <> total
 SEQUENCE = """
 WITH changes AS (
   SELECT account_id, transaction, seq, min(balance) AS balance, max(balance) AS other_balance,
-         sum(CASE WHEN destination = 'wallet' THEN amount WHEN source = 'wallet' THEN -amount ELSE 0 END)
+         sum(amount * ((destination IN ('wallet', 'credits'))::integer - (source IN ('wallet', 'credits'))::integer))
            AS change
   FROM postings
   GROUP BY account_id, transaction, seq
@@ -50,6 +53,33 @@ WHERE (kind = 'usage' AND (source, destination) <> ('wallet', 'revenue'))
    OR (kind = 'top_up' AND (source, destination) NOT IN (('cash', 'wallet'), ('wallet', 'cash')))
    OR (kind = 'adjustment' AND (source, destination) NOT IN (('adjustments', 'wallet'), ('wallet', 'adjustments')))
    OR (kind = 'rounding' AND (source, destination) NOT IN (('rounding', 'wallet'), ('wallet', 'rounding')))
+   OR (kind = 'grant' AND reverses IS NULL
+       AND (source, destination) NOT IN (('cash', 'credits'), ('promotions', 'credits')))
+   OR (kind = 'grant' AND reverses IS NOT NULL
+       AND (source, destination) NOT IN (('credits', 'cash'), ('credits', 'promotions')))
+   OR (kind = 'burn' AND (source, destination) <> ('credits', 'wallet'))
+   OR (kind = 'expiry' AND (source, destination) NOT IN (('credits', 'breakage'), ('credits', 'promotions')))
+"""
+
+# What takes something back has its kind and its legs swapped, comes after it, and together never takes more.
+REVERSALS = """
+SELECT format('Transaction %s of account %s is reversed by %s (%s from %s to %s), but booked only %s to be reversed.',
+              reverses, account_id, reversed, kind, source, destination, coalesce(booked, 0)) AS difference
+FROM (
+  SELECT account_id, reverses, kind, source, destination, grant_id, min(seq) AS seq, sum(amount) AS reversed
+  FROM postings
+  WHERE reverses IS NOT NULL
+  GROUP BY account_id, reverses, kind, source, destination, grant_id
+) AS reversals
+CROSS JOIN LATERAL (
+  SELECT sum(amount) AS booked
+  FROM postings AS original
+  WHERE original.account_id = reversals.account_id AND original.transaction = reversals.reverses
+    AND original.kind = reversals.kind AND original.grant_id IS NOT DISTINCT FROM reversals.grant_id
+    AND original.source = reversals.destination AND original.destination = reversals.source
+    AND original.seq < reversals.seq AND original.reverses IS NULL
+) AS originals
+WHERE reversed > coalesce(booked, 0)
 """
 
 LINES = """
@@ -86,4 +116,5 @@ WHERE posted IS DISTINCT FROM used
 
 SUMS = (query(BALANCES),)
 NUMBERS = (query(SEQUENCE), query(LINES), query(LEGS))
+REVERSED = (query(REVERSALS),)
 USAGE = (query(POSTED), query(POSTED_BY_QUARTER_HOUR))

@@ -1,12 +1,14 @@
-"""The way of a batch of usage events: whose it is → what it costs → one statement → an answer for each.
+"""The way of a batch of usage events: whose it is → what it costs → one transaction → an answer for each.
 
-read (events.py) → count texts (verifier.py) → resolve accounts → assess (assess.py) → post_usage.sql → results
+read (events.py) → count texts (verifier.py) → resolve accounts → assess (assess.py) → post_usage.sql → burn credits →
+results
 """
 
 from datetime import UTC, datetime, timedelta
 
 from billing import observe
 from billing.accounts.keys import hash_of
+from billing.credits import store as credits
 from billing.db.pool import Connection, Pool, with_retries
 from billing.metering import store, verdicts
 from billing.metering.answers import Result, by_index, faulty, held_back, refusal, result_of
@@ -54,7 +56,12 @@ class Intake:
             return []
         numbers = await self.remembered.numbers_of(conn, {item.rate for item in items}, self.terms.current.version)
         book = _book_all if all_or_nothing else _book
-        return await with_retries(lambda: book(conn, items, numbers))
+        while True:
+            try:
+                return await with_retries(lambda: book(conn, items, numbers))
+            except _CreditsDue as due:
+                async with conn.transaction():
+                    await credits.settle(conn, due.accounts)
 
     async def _verified(self, batch: Batch) -> dict[int, Verified]:
         """What was found of the texts that came with events, by their place."""
@@ -96,6 +103,9 @@ async def _book(conn: Connection, items: list[Assessed], numbers: Numbers) -> li
     first = list(by_identity.values())
     async with conn.transaction():
         booked = await store.post_usage(conn, first, [numbers[item.rate] for item in first])
+        if booked.credits_due:
+            raise _CreditsDue(booked.credits_due)
+        await credits.burn(conn, booked.transaction, booked.with_credits)
         await verdicts.keep(conn, [first[place] for place in sorted(booked.places)])
     new = {first[place].index for place in booked.places}
     old = [item for item in items if item.index not in new]
@@ -113,6 +123,13 @@ async def _book_all(conn: Connection, items: list[Assessed], numbers: Numbers) -
     except _NotAll as fault:
         return [result if result.status == "conflict" else held_back(result) for result in fault.results]
     return results
+
+
+class _CreditsDue(Exception):
+    """Takes back a batch until credits that have begun or expired are posted: each transaction burns what there is."""
+
+    def __init__(self, accounts: list[str]) -> None:
+        self.accounts = accounts
 
 
 class _NotAll(Exception):

@@ -73,7 +73,7 @@ account AS (
   SET posted = balance.posted + excluded.posted,
       transactions = balance.transactions + 1,
       held = balance.held + excluded.held
-  RETURNING account_id, posted, transactions AS seq, open_from, counts_keys
+  RETURNING account_id, posted, transactions AS seq, open_from, counts_keys, credits, credits_due_at
 ),
 
 -- Late usage is billed in the period still open, with its own time kept (rules.md Usage 4).
@@ -142,5 +142,10 @@ kept AS (
   SELECT incoming.account_id, incoming.time, source, id, key_id, body::jsonb
   FROM incoming JOIN booked USING (position)
 )
-SELECT position, (SELECT count(*) FROM posted) AS postings, (SELECT array_agg(key_id) FROM overspent) AS overspent
+SELECT coalesce(array_agg(position), '{}') AS positions,
+       (SELECT count(*) FROM posted) AS postings,
+       (SELECT array_agg(key_id) FROM overspent) AS overspent,
+       (SELECT transaction FROM number) AS transaction,
+       (SELECT array_agg(account_id) FROM account WHERE credits > 0) AS with_credits,
+       (SELECT array_agg(account_id) FROM account WHERE credits_due_at <= clock_timestamp()) AS credits_due
 FROM booked

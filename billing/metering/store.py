@@ -17,10 +17,14 @@ POST_USAGE = (files("billing.metering") / "post_usage.sql").read_text()
 
 class Booked(msgspec.Struct, frozen=True):
     """What a batch came to: the places (0 for the first) of the events that are new, the others were there before;
-    and the keys that have spent more than they may."""
+    the keys that have spent more than they may; and the accounts of its transaction that have credits to pay it with,
+    once there is none of whose credits any is due to begin or to expire."""
 
     places: set[int]
     overspent: frozenset[str]
+    transaction: int
+    with_credits: list[str]
+    credits_due: list[str]
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -73,12 +77,16 @@ def digest_of(price: StoredPrice) -> bytes:
 
 async def post_usage(conn: Connection, items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> Booked:
     """Book assessed events, each with the numbers of its prices, in one statement."""
-    cursor = await conn.execute(POST_USAGE, _columns(items, numbers))
-    rows = await cursor.fetchall()
-    if not rows:
-        return Booked(set(), frozenset())
-    POSTINGS.inc(rows[0]["postings"])
-    return Booked({row["position"] - 1 for row in rows}, frozenset(rows[0]["overspent"] or ()))
+    row = await (await conn.execute(POST_USAGE, _columns(items, numbers))).fetchone()
+    assert row is not None
+    POSTINGS.inc(row["postings"])
+    return Booked(
+        {position - 1 for position in row["positions"]},
+        frozenset(row["overspent"] or ()),
+        row["transaction"],
+        row["with_credits"] or [],
+        row["credits_due"] or [],
+    )
 
 
 def _columns(items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> dict[str, object]:

@@ -16,7 +16,8 @@ FUNCTION_LINES_MAX = 70
 SOURCES = sorted(
     path for package in ("pricing", "billing", "tests", "benchmarks") for path in (ROOT / package).rglob("*.py")
 )
-MONEY = ("pricing", "billing/ledger", "billing/invoices", "billing/metering", "billing/prices", "billing/accounts")
+ROOMS = ("accounts", "credits", "invoices", "ledger", "metering", "prices")
+MONEY = ("pricing", *(f"billing/{room}" for room in ROOMS))
 MAY_FLOAT = {
     "pricing/check.py": "prints a percentage of deviation",
     "pricing/peers.py": "reads what other projects keep as floats, to compare",

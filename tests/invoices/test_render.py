@@ -48,7 +48,14 @@ INVOICE = Invoice(
             evidence=bytes(range(32)),
         ),
     ),
-    statement=Statement(opening=usd("-0.000000000001"), top_ups=usd("10"), usage=usd("0.02"), adjustments=usd("-1")),
+    statement=Statement(
+        opening=usd("-0.000000000001"),
+        top_ups=usd("10"),
+        grants=usd("3"),
+        usage=usd("0.02"),
+        expired=usd("3"),
+        adjustments=usd("-1"),
+    ),
     amount_exact=usd("0.015015"),
     subtotal=usd("0.02"),
     tax=0,
@@ -92,9 +99,9 @@ def test_json_has_the_agreed_shape() -> None:
     assert shown["statement"] == {
         "opening": "-0.000000000001",
         "top_ups": "10",
-        "grants": "0",
+        "grants": "3",
         "usage": "0.02",
-        "expired": "0",
+        "expired": "3",
         "adjustments": "-1",
         "closing": "8.979999999999",
     }
