@@ -1,5 +1,5 @@
-"""Terms over HTTP: plans, multipliers, verification policies, and prices an operator adds. Dated, checked as a whole,
-and never taken back: a later row says otherwise."""
+"""Terms over HTTP: plans, multipliers, verification policies, upstreams' factors, and prices an operator adds. Dated,
+checked as a whole, and never taken back: a later row says otherwise."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -16,7 +16,7 @@ from billing.http import requires
 from billing.pages import Listing
 from billing.prices import store
 from billing.prices.keeper import TermsKeeper
-from billing.prices.store import Kind, MultiplierRow, NewPrice, PolicyRow, PriceRow, Row
+from billing.prices.store import FactorRow, Kind, MultiplierRow, NewPrice, PolicyRow, PriceRow, Row
 from billing.text import AccountId, Instant, Multiplier, Name, PlanId
 from billing.times import bounded
 from pricing.policies import Policy
@@ -52,6 +52,13 @@ class NewPolicy(NewSpecial, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Which number is billed for an event that carries its text; null ends special terms."""
 
     policy: Policy | None
+
+
+class NewFactor(NewSpecial, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an upstream takes of the official price; null ends it. The upstream `*` stands for all others."""
+
+    upstream: Name
+    factor: Multiplier | None
 
 
 class NewPrices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -207,6 +214,43 @@ async def list_policies(
     return Listing(url="/v1/verification-policies", has_more=False, data=found)
 
 
+@post("/v1/upstream-factors", guards=[requires("admin")], tags=["terms"])
+async def add_factor(
+    data: JSONBody[NewFactor],
+    pool: NamedDependency[Pool],
+    terms: NamedDependency[TermsKeeper],
+    principal: NamedDependency[Principal],
+) -> FactorRow:
+    """Say what an upstream takes of the official price: the cost of the events that do not bring their own.
+
+    The upstream `*` stands for all that have no factor, and for that of events that name none.
+    """
+    since = bounded(data.effective_from, "$.effective_from") or datetime.now(UTC)
+    added: list[FactorRow] = []
+
+    async def work(conn: Connection) -> None:
+        row = await store.add_factor(
+            conn,
+            upstream=data.upstream,
+            factor=data.factor,
+            effective_from=since,
+            reason=data.reason,
+            actor=principal.key_id,
+        )
+        added[:] = [row]
+
+    await terms.change(pool, work)
+    return added[0]
+
+
+@get("/v1/upstream-factors", guards=[requires("admin")], tags=["terms"])
+async def list_factors(pool: NamedDependency[Pool], upstream: FromQuery[str | None] = None) -> Listing[FactorRow]:
+    """Every factor there ever was, the newest first: of one upstream, or all."""
+    async with pool.connection() as conn:
+        found = await store.factor_rows(conn, upstream)
+    return Listing(url="/v1/upstream-factors", has_more=False, data=found)
+
+
 @post("/v1/price-rows", guards=[requires("admin")], tags=["terms"])
 async def add_prices(
     data: JSONBody[NewPrices],
@@ -255,6 +299,8 @@ router = Router(
         add_plan_policy,
         add_account_policy,
         list_policies,
+        add_factor,
+        list_factors,
         add_prices,
         list_price_rows,
     ],

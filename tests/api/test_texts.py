@@ -37,6 +37,8 @@ PRICE = {
         ("/v1/accounts/acct_a/multipliers", {"multiplier": "0.5\n", "reason": "r"}, "$.multiplier"),
         ("/v1/accounts/acct_a/multipliers", {"multiplier": "0.5", "reason": "r\n"}, "$.reason"),
         ("/v1/accounts/acct_a/verification-policies", {"policy": "lower\n", "reason": "r"}, "$.policy"),
+        ("/v1/upstream-factors", {"upstream": "u\n", "factor": "1", "reason": "r"}, "$.upstream"),
+        ("/v1/upstream-factors", {"upstream": "u", "factor": "1\n", "reason": "r"}, "$.factor"),
         ("/v1/accounts/acct_a/top-ups", {"amount": "1\n"}, "$.amount"),
         ("/v1/accounts/acct_a/top-ups", {"amount": "1", "reference": "r\n"}, "$.reference"),
         ("/v1/accounts/acct_a/keys", {"name": "k\n"}, "$.name"),
@@ -66,6 +68,7 @@ async def test_odd_characters_in_an_address_are_nobody(client: httpx.AsyncClient
         f"/v1/accounts?starting_after={text}",
         f"/v1/multipliers?plan={text}",
         f"/v1/verification-policies?account={text}",
+        f"/v1/upstream-factors?upstream={text}",
     ):
         assert (await client.get(path)).status_code in (200, 400, 404), path
 
@@ -116,6 +119,7 @@ async def test_instants_of_bodies_are_bounded(client: httpx.AsyncClient, at: str
     account = await made(client)
     dated = {"multiplier": "0.5", "reason": "r", "effective_from": at}
     policy = {"policy": "lower", "reason": "r", "effective_from": at}
+    factor = {"upstream": "u", "factor": "1", "reason": "r", "effective_from": at}
     answers = [
         await client.post(f"/v1/accounts/{account}/keys", json={"expires_at": at}),
         await client.post(f"/v1/accounts/{account}/multipliers", json=dated),
@@ -123,8 +127,9 @@ async def test_instants_of_bodies_are_bounded(client: httpx.AsyncClient, at: str
         await client.post(f"/v1/accounts/{account}/plan", json={"plan": None, "effective_from": at}),
         await client.post("/v1/price-rows", json={"rows": [PRICE | {"effective_from": at[:10]}]}),
         await client.post("/v1/price-rows", json={"rows": [PRICE | {"effective_to": at[:10]}]}),
+        await client.post("/v1/upstream-factors", json=factor),
     ]
-    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(400, "invalid_time")] * 6
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(400, "invalid_time")] * 7
     assert answers[4].json()["errors"][0]["path"] == "$.rows[0].effective_from"
 
 
