@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from billing.accounts import keys
 from billing.app import create_app
+from billing.cli.serve import keep_loaded
 from billing.db.migrate import migrate
 from billing.db.pool import open_pool
 from billing.embedded import SYSTEM_HOME, default_home, embedded
@@ -84,7 +85,9 @@ def _serve(settings: Settings, listener: socket.socket, log: Path) -> None:
     os.setsid()  # a terminal's Ctrl-C is for the parent, which ends this one in order
     with log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 2)
-    config = uvicorn.Config(create_app(settings), lifespan="on", ws="none", access_log=False, log_config=None)
+    app = create_app(settings)
+    keep_loaded()
+    config = uvicorn.Config(app, lifespan="on", ws="none", access_log=False, log_config=None)
     uvicorn.Server(config).run([listener])
 
 
