@@ -188,7 +188,7 @@ def choices(response: Schema) -> list[Choice]:
 
 
 def _chat_choice(choice: Schema) -> Choice:
-    message = choice.get("message")
+    message = choice.get("message") or choice.get("delta")
     finish = choice.get("finish_reason")
     if not isinstance(message, dict):
         return Choice(_strings(choice, "text"), [], finished=finish == "stop")
@@ -196,7 +196,7 @@ def _chat_choice(choice: Schema) -> Choice:
     if finish == "content_filter":
         hidden = "the answer was withheld"
     # providers that show their reasoning bill it; OpenAI's own API never sends it
-    texts = _strings(message, "content", "refusal", "reasoning_content")
+    texts = _parts(message.get("content")) + _strings(message, "refusal", "reasoning_content")
     return Choice(texts, history.calls_of(message), finished=finish not in (None, "length"), hidden=hidden)
 
 
@@ -204,14 +204,24 @@ def _strings(source: Schema, *keys: str) -> list[str]:
     return [source[key] for key in keys if isinstance(source.get(key), str)]
 
 
+def _parts(content: Any) -> list[str]:
+    """The texts of a content: a text, or a list of texts and of parts that hold one."""
+    if isinstance(content, str):
+        return [content]
+    found: list[str] = []
+    for part in _list(content):
+        found += (
+            [part] if isinstance(part, str) else _strings(part, "text", "refusal") if isinstance(part, dict) else []
+        )
+    return found
+
+
 def _responses_answer(output: list[Any], status: Any) -> Choice:
     answer = Choice([], [], finished=status in (None, "completed"))
     for item in output:
         kind = item.get("type") if isinstance(item, dict) else None
         if kind == "message":
-            parts = item.get("content") if isinstance(item.get("content"), list) else []
-            for part in parts:
-                answer.texts += _strings(part, "text", "refusal") if isinstance(part, dict) else []
+            answer.texts += _parts(item.get("content"))
         elif kind in ("function_call", "custom_tool_call"):
             answer.calls.append(history.name_and_arguments(item))
         elif kind != "reasoning":

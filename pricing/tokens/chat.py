@@ -73,7 +73,10 @@ class Conversation:
         """Everything the request shows to the model: the sections, then the messages turn by turn."""
         self.add_sections(messages[0] if messages else {})
         if self.model.undated and self.model.family == "gpt-3.5-turbo":
-            self.tally.doubt(0, len(messages), "the snapshot of March 2023 took one token more a message")
+            named = sum("name" in message for message in messages)
+            self.tally.doubt(
+                2 * named, len(messages), "the snapshot of March 2023 counted messages and names otherwise"
+            )
         for turn in history.turns(messages):
             self.add_turn(turn)
 
@@ -92,6 +95,8 @@ class Conversation:
             tools.add_choice(self.tally, self.request, layout)
         if wanted is not None:
             parts.append(self._format(wanted, functions))
+        if tools.unreadable(self.request):
+            self.tally.unbounded("a tool or response format that cannot be read")
         if tools.built_in(self.request) or any(self.request.get(key) for key in _RETRIEVES):
             self.tally.unbounded("built-in tools add text that is not published")
         self.section = "\n\n".join(parts)
@@ -199,11 +204,13 @@ class Conversation:
         """The text of a message: its text parts joined with nothing between (42 of 42); other parts go to the tally."""
         if isinstance(content, str):
             return content
-        if not isinstance(content, list):
-            return ""
-        return "".join(self._part(part) for part in content if isinstance(part, dict))
+        parts = content if isinstance(content, list) else [] if content is None else [content]
+        return "".join(part if isinstance(part, str) else self._part(part) for part in parts)
 
-    def _part(self, part: Schema) -> str:
+    def _part(self, part: Any) -> str:
+        if not isinstance(part, dict):
+            self.tally.unbounded("a content that cannot be read")
+            return ""
         for key in ("text", "refusal"):
             if isinstance(part.get(key), str):
                 return str(part[key])

@@ -83,8 +83,9 @@ def count(
 
 def endpoint_of(path: str) -> Endpoint:
     """The endpoint in OpenAI's, Azure's or a router's path: what it ends with decides."""
-    trimmed = path.split("?", 1)[0].rstrip("/")
-    return next((name for suffix, name in _PATHS if suffix in trimmed[-40:]), "other")
+    trimmed = path.split("?", 1)[0].rstrip("/")[-40:]
+    ends = (name for suffix, name in _PATHS if trimmed.endswith(suffix))
+    return next(ends, next((name for suffix, name in _PATHS if suffix in trimmed), "other"))
 
 
 def path_of(request: Schema, model_name: str) -> str:

@@ -9,7 +9,7 @@ from pricing.tokens.limits import DEFAULT, Limits
 from pricing.tokens.models import Model
 from pricing.tokens.typescript import Schema
 
-_PREAMBLE_PLAIN: Final = 100  # a short preamble (18 on gpt-4o) was only seen in requests without tools
+_AROUND: Final = (2, 18)  # tokens less and more; 18 more is a constant of some requests to gpt-4o and gpt-4o-mini
 _BLOB_FRAME: Final = 700  # bytes of encrypted reasoning that are not reasoning
 _BLOB_SLACK: Final = 60
 _STORED: Final = ("previous_response_id", "conversation", "prompt")
@@ -26,8 +26,8 @@ def count_responses(model: Model, request: Schema, limits: Limits = DEFAULT) -> 
         tally.unbounded("the input continues something stored upstream")
     if model.layout == "snapshot":
         tally.exact(-1)  # 3 of 3 recordings of gpt-4-0613
-    tally.slack(2, 8, "the Responses API may put a few tokens of its own around the input")
-    if not request.get("tools") or model.preamble > _PREAMBLE_PLAIN:
+    tally.slack(*_AROUND, "the Responses API may put a few tokens of its own around the input")
+    if model.preamble:
         tally.slack(0, model.preamble, "the Responses API may put a text of its own in front of the input")
     _add_reasoning(tally, reasoning)
     if tools.json_schema(request) and tools.functions(request):

@@ -32,6 +32,27 @@ def built_in(request: Schema) -> bool:
     return any(isinstance(t, dict) and t.get("type", "function") != "function" for t in _list(request.get("tools")))
 
 
+def unreadable(request: Schema) -> bool:
+    """Whether tools or a response format are given in a shape that the functions here do not read."""
+    for key in ("tools", "functions"):
+        if request.get(key) and not isinstance(request[key], list):
+            return True
+    kinds = [
+        tool
+        for tool in _list(request.get("tools"))
+        if not isinstance(tool, dict) or tool.get("type", "function") == "function"
+    ]
+    if len(functions({"tools": kinds})) < len(kinds):
+        return True
+    if not all(isinstance(one.get("parameters") or {}, dict) for one in functions(request)):
+        return True
+    wanted = _wanted_format(request)
+    if not isinstance(wanted, dict):
+        return bool(wanted)
+    known = wanted.get("type") in (None, "text", "json_object", "json_schema")
+    return not known or (wanted.get("type") == "json_schema" and json_schema(request) is None)
+
+
 def section(found: list[Schema], *, early: bool) -> tuple[str, tuple[int, int]]:
     """(the `# Tools` text, tokens by which it may be too long and too short).
 
@@ -54,7 +75,8 @@ def _function(function: Schema, *, early: bool) -> tuple[str, tuple[int, int]]:
     parameters = function.get("parameters")
     name = function["name"]
     if not isinstance(parameters, dict) or not parameters.get("properties"):
-        return "\n".join([*lines, f"type {name} = () => any;"]), (0, 0)
+        unread = len(compact(parameters)) // 2 if isinstance(parameters, dict) and not _is_empty(parameters) else 0
+        return "\n".join([*lines, f"type {name} = () => any;"]), (0, unread)
     renderer = Renderer(parameters)
     if early:
         body = "\n".join(["{", renderer.early_object(parameters), "}"])
@@ -97,12 +119,16 @@ def add_choice(tally: Tally, request: Schema, layout: str) -> None:
 # ── response formats ──
 def json_schema(request: Schema) -> Schema | None:
     """The schema of `response_format` (chat) or `text.format` (Responses), if any. `json_object` adds nothing."""
-    text = request.get("text")
-    wanted = request.get("response_format") or (text.get("format") if isinstance(text, dict) else None)
+    wanted = _wanted_format(request)
     if not isinstance(wanted, dict) or wanted.get("type") != "json_schema":
         return None
     inner = wanted.get("json_schema", wanted)
     return inner if isinstance(inner, dict) else None
+
+
+def _wanted_format(request: Schema) -> Any:
+    text = request.get("text")
+    return request.get("response_format") or (text.get("format") if isinstance(text, dict) else None)
 
 
 def format_section(wanted: Schema) -> tuple[str, int]:
@@ -127,6 +153,11 @@ def _without_drops(schema: Any, *, names: bool = False) -> tuple[Any, int]:
             kept[key], below = _without_drops(value, names=key in ("properties", "$defs", "definitions") and not names)
             unseen += below + (key in _FORMAT_UNSEEN and not names)
     return kept, unseen
+
+
+def _is_empty(schema: Schema) -> bool:
+    """Whether an object's schema allows no property to be told of."""
+    return not schema.keys() & {"$ref", "anyOf", "oneOf", "allOf", "items", "enum", "title", "description"}
 
 
 def _list(value: Any) -> list[Any]:

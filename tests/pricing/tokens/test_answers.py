@@ -108,6 +108,20 @@ def test_a_call_that_was_cut_is_counted_as_far_as_it_went() -> None:
     assert answer("gpt-4o", called(("find", '{"q"')), finish=None, tools=TOOLS).likely == n("find") + n('{"q"')
 
 
+def test_an_answer_is_read_in_every_shape() -> None:
+    parts = [{"type": "text", "text": "hello"}, " world"]
+    assert answer("gpt-4o", {"content": parts}).likely == 2
+    for content in ("hello world", [{"type": "output_text", "text": "hello world"}]):
+        response = {"output": [{"type": "message", "content": content}]}
+        found = count("/v1/responses", "gpt-4o", {"input": "x"}, response).output
+        assert isinstance(found, Count)
+        assert found.likely == 3
+    delta = {"choices": [{"delta": {"content": "hello world"}, "finish_reason": "stop"}]}
+    streamed = count("/v1/chat/completions", "gpt-4o", {"messages": []}, delta).output
+    assert isinstance(streamed, Count)
+    assert streamed.likely == 2
+
+
 def test_an_echoed_prompt_is_not_output() -> None:
     for prompt in ("Say hello", ["Say hello"]):
         body = {"prompt": prompt, "echo": True}

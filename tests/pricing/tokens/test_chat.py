@@ -29,6 +29,41 @@ def test_the_cookbooks_messages(model: str, expected: int) -> None:
     assert (found.low, found.likely, found.high) == (least, expected, expected)
 
 
+@pytest.mark.parametrize("content", ["hello world", ["hello", " world"], {"type": "text", "text": "hello world"}])
+def test_a_text_is_read_in_every_shape(content: Any) -> None:
+    assert prompt("gpt-4o", {"messages": [{"role": "user", "content": content}]}) == Count(9, 9, 9)
+
+
+UNREADABLE: list[dict[str, Any]] = [
+    {"messages": [{"role": "user", "content": 5}]},
+    {"messages": [{"role": "user", "content": [["hello"]]}]},
+    {"tools": {"name": "f"}},
+    {"tools": ["f"]},
+    {"tools": [{"type": "function", "function": {"name": 5}}]},
+    {"tools": [{"type": "function", "function": {"name": "f", "parameters": "{}"}}]},
+    {"functions": "f"},
+    {"response_format": "json"},
+    {"response_format": {"type": "grammar"}},
+    {"response_format": {"type": "json_schema", "json_schema": "x"}},
+    {"data_sources": [{"type": "azure_search"}]},
+    {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "<cut>"}}]}]},
+]
+
+
+@pytest.mark.parametrize("odd", UNREADABLE)
+def test_what_cannot_be_read_has_no_upper_bound(odd: dict[str, Any]) -> None:
+    assert prompt("gpt-4o", {"messages": [{"role": "user", "content": "hello"}], **odd}).high is None
+
+
+def test_a_name_without_a_date_may_be_either_generation() -> None:
+    dated, undated = (prompt(name, examples.COOKBOOK_TOOLS) for name in ("gpt-4-0613", "gpt-4"))
+    later = prompt("gpt-4-turbo", examples.COOKBOOK_TOOLS)
+    assert dated.likely == undated.likely
+    assert undated.holds(later.likely)
+    assert prompt("gpt-35-turbo", examples.COOKBOOK_MESSAGES).holds(127)
+    assert prompt("gpt-35-turbo", examples.COOKBOOK_MESSAGES).likely == 129
+
+
 @pytest.mark.parametrize(("model", "expected"), examples.COOKBOOK_TOOL_COUNTS.items())
 def test_the_cookbooks_tools(model: str, expected: int) -> None:
     assert prompt(model, examples.COOKBOOK_TOOLS).likely == expected
