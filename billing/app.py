@@ -28,6 +28,7 @@ from billing.prices import pages as price_pages
 from billing.prices import terms_api as prices_terms
 from billing.prices.keeper import TermsKeeper
 from billing.problems import answer
+from billing.reports import api as reports
 from billing.settings import Settings, SettingsError, load
 from billing.tokens import pages as tokens
 from pricing.book import Book
@@ -46,6 +47,7 @@ ROUTES: Sequence[ControllerRouterHandler] = [
     price_pages.router,
     tokens.router,
     invoices.router,
+    reports.router,
 ]
 
 
