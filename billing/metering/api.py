@@ -15,9 +15,10 @@ from billing.accounts.keys import Principal
 from billing.db.pool import Pool
 from billing.errors import Conflict, Fault, Invalid, NotFound
 from billing.http import Cursor, Limit, StrictRequest, requires
-from billing.metering import reads
+from billing.metering import cloudevents, reads
 from billing.metering.answers import LISTED_MAX, Answer, Result, answer
-from billing.metering.events import JSON, NDJSON, UsageEvent, read
+from billing.metering.cloudevents import CLOUDEVENT, CLOUDEVENTS, Envelope, Places
+from billing.metering.events import JSON, NDJSON, Batch, UsageEvent, read
 from billing.metering.intake import Intake
 from billing.metering.reads import EventView, Grouping, UsageRow
 from billing.metering.rerate import Summary, rerate
@@ -46,7 +47,22 @@ def _described(event: type[UsageEvent]) -> type[msgspec.Struct]:
 
 
 DESCRIBED = _described(UsageEvent)
-BODIES = {"/v1/events": {JSON: DESCRIBED | list[DESCRIBED], NDJSON: DESCRIBED}}  # type: ignore[valid-type]
+
+
+class CloudEvent(Envelope, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """A usage event in the envelope of CloudEvents 1.0; extension attributes may come along."""
+
+    data: Annotated[dict[str, Any], Meta(description="A usage event's other fields, or OpenTelemetry attributes.")]
+
+
+BODIES = {
+    "/v1/events": {
+        JSON: DESCRIBED | list[DESCRIBED],  # type: ignore[valid-type]
+        NDJSON: DESCRIBED,
+        CLOUDEVENT: CloudEvent,
+        CLOUDEVENTS: list[CloudEvent],
+    }
+}
 
 
 @post("/v1/events", guards=[requires("gateway", "admin")], status_code=200, tags=["usage"])
@@ -57,21 +73,32 @@ async def post_events(
     results: FromQuery[Listed | None] = None,
     all_or_nothing: FromQuery[bool] = False,
 ) -> Answer:
-    """Book usage events: one object, an array, or NDJSON.
+    """Book usage events: one object, an array, NDJSON, or CloudEvents (structured, a batch, or binary).
 
     What is answered `accepted` or `unpriced` is committed. Posting the same events again is safe: they are
     `duplicate`s. Good events are booked beside bad ones, unless `all_or_nothing` is asked for. More than 100 results
     are listed only with `results=all`; those that need looking at always are.
     """
-    content_type = request.expect_content_type(JSON, NDJSON)
-    batch = read(await request.body(), content_type, settings.batch_events_max)
-    found = await intake.post(batch, all_or_nothing=all_or_nothing)
+    batch, places = await _read(request, settings.batch_events_max)
+    found = cloudevents.as_sent(await intake.post(batch, all_or_nothing=all_or_nothing), places)
     if all_or_nothing and any(result.status == "conflict" for result in found):
         raise _conflicting(found)
     if all(result.status == "rejected" for result in found):
         raise _nothing_accepted(found)
     everything = results == "all" or (results is None and len(found) <= LISTED_MAX)
     return answer(found, everything=everything)
+
+
+async def _read(request: StrictRequest, events_max: int) -> tuple[Batch, Places]:
+    """The events of a request, in whatever spelling they come, and where their fields are in it."""
+    content_type = request.expect_content_type(JSON, NDJSON, CLOUDEVENT, CLOUDEVENTS)
+    body = await request.body()
+    if content_type in (CLOUDEVENT, CLOUDEVENTS):
+        return cloudevents.read(body, content_type, events_max)
+    if cloudevents.is_binary(request.headers):
+        request.expect_content_type(JSON)
+        return cloudevents.read_binary(request.headers.multi_items(), body)
+    return read(body, content_type, events_max), {}
 
 
 def _nothing_accepted(found: list[Result]) -> Invalid:

@@ -99,27 +99,27 @@ def read(body: bytes, content_type: str, events_max: int) -> Batch:
 
 def _read_array(body: bytes, events_max: int) -> Batch:
     try:
-        events = _decoded(_many, body, level=2)
+        events = decoded(_many, body, level=2)
     except msgspec.ValidationError:
-        return _read_items(_taken_apart(body, events_max), single=False)
+        return _read_items(taken_apart(body, events_max, level=2), single=False)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as fault:
         raise Invalid("malformed_json", wire.malformed(body, fault)) from None
     _check_size(len(events), events_max)
     return Batch(list(enumerate(events)), [], single=False)
 
 
-def _taken_apart(body: bytes, events_max: int) -> list[msgspec.Raw]:
-    """The items of an array that is JSON, each unread."""
+def taken_apart(body: bytes, events_max: int, *, level: int) -> list[msgspec.Raw]:
+    """The items of an array that is JSON, each unread. Raises Invalid, TooLarge."""
     try:
-        items = _decoded(_raw_many, body, level=2)
+        items = decoded(_raw_many, body, level=level)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as fault:
         raise Invalid("malformed_json", wire.malformed(body, fault)) from None
     _check_size(len(items), events_max)
     return items
 
 
-def _decoded(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, *, level: int) -> T:
-    """What the JSON says; when it cannot be read, after its texts were mended."""
+def decoded(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, *, level: int) -> T:
+    """What the JSON says; when it cannot be read, after its texts were mended (`level`: see mending.py)."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError:
@@ -139,13 +139,13 @@ def _read_items(items: Iterable[bytes | msgspec.Raw], *, single: bool) -> Batch:
     faults: list[Fault] = []
     for index, item in enumerate(items):
         try:
-            events.append((index, _decoded(_one, item, level=1)))
+            events.append((index, decoded(_one, item, level=1)))
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            faults.extend(_faults(item, index))
+            faults.extend(faults_in(item, index))
     return Batch(events, faults, single)
 
 
-def _faults(item: bytes | msgspec.Raw, index: int) -> Iterator[Fault]:
+def faults_in(item: bytes | msgspec.Raw, index: int) -> Iterator[Fault]:
     """All faults of an event that could not be read, those of its usage too."""
     yield from faults_of(item, UsageEvent, index)
     try:
