@@ -103,7 +103,9 @@ class Conversation:
         if len(parts) == 2 and layout == "harmony":
             self.tally.exact(_TWO_SECTIONS[self.responses])
         if self.responses:
-            self.tally.text(self.section)
+            shown = self.tally.text(self.section)
+            if functions:
+                self.tally.doubt(shown, 0, "the Responses API does not always bill the tools")  # 2 of 61 recordings
             self.section = ""
         elif parts and first.get("role") not in ("system", "developer"):
             self.tally.exact(FRAME + 1)

@@ -216,6 +216,9 @@ class Renderer:
         if kind == "array":
             item = self.early_type(self._node(schema["items"], indent // 2), indent) if "items" in schema else None
             return f"{item or 'any'}[]"
+        if isinstance(kind, list) and kind:
+            self.doubt(2 * len(kind), 4)  # no recording
+            return " | ".join(map(_scalar, kind))
         return _scalar(kind)
 
     # ── both ──

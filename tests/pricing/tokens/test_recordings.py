@@ -23,6 +23,7 @@ def test_no_true_recording_is_accused(scores: Any) -> None:
     situations, _ = scores
     assert total(situations, "sides") > 3_700
     assert [key for key, score in situations.items() if score.over] == []
+    assert total(situations, "under") <= 3  # two recordings that were edited
 
 
 def test_inflated_copies_are_caught(scores: Any) -> None:
@@ -56,10 +57,11 @@ def test_inputs_are_reproduced_to_the_token(scores: Any, category: str) -> None:
 
 
 def test_deflated_copies_are_found(scores: Any) -> None:
+    """Of inputs fewer: the Responses API does not always bill tools, so their absence is no lie."""
     situations, _ = scores
     for side in ("input", "output"):
         where = {"key": lambda key, side=side: key[0] == side}
-        assert total(situations, "found", **where) >= 0.98 * total(situations, "lowered", **where)
+        assert total(situations, "found", **where) >= 0.94 * total(situations, "lowered", **where)
 
 
 def test_no_repository_depends_on_its_own_evidence(scoring: ModuleType, vectors: Path) -> None:
@@ -68,7 +70,7 @@ def test_no_repository_depends_on_its_own_evidence(scoring: ModuleType, vectors:
     assert len(left_out) == 11
     sides, beyond, accused = (sum(counts[at] for counts in left_out.values()) for at in range(3))
     assert beyond <= 0.01 * sides
-    assert accused <= 0.003 * sides  # too low, all of them: fixtures that were edited
+    assert accused <= 3  # too low, all of them: two recordings that were edited
 
 
 # What a request may carry without a word more for the model, and what it may lack.
