@@ -14,7 +14,10 @@ T = TypeVar("T")
 UTC_ZONE = ZoneInfo("UTC")
 
 LOOKS_LIKE = {
-    "id": "An account's id is acct_ and letters, digits, _ or -, such as acct_acme.",
+    "NewAccount.id": "An account's id is acct_ and letters, digits, _ or -, such as acct_acme.",
+    "NewPlan.id": "A plan's id is small letters, digits, _ or -, such as wholesale.",
+    "multiplier": "A multiplier is a number from 0 to 10 with at most twelve decimals, such as 0.45, or none.",
+    "factor": "A factor is a number from 0 to 10 with at most twelve decimals, such as 0.3, or none.",
     "amount": "An amount is plain dollars with at most nine digits before the point and twelve after it: 12.50.",
 }
 
@@ -48,10 +51,11 @@ class Instant(click.ParamType[datetime]):
 
 
 def checked(kind: type[T], **fields: object) -> T:
-    """The fields that are given, as the HTTP API would take them. Raises UsageError, naming the one at fault."""
+    """The fields, as the HTTP API would take them. Raises UsageError, naming the one at fault."""
     try:
-        return msgspec.convert({name: value for name, value in fields.items() if value is not None}, kind)
+        return msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
         field = where.rstrip("`")
-        raise click.UsageError(LOOKS_LIKE.get(field, f"{field or 'The request'}: {what}.")) from None
+        sentence = LOOKS_LIKE.get(f"{kind.__name__}.{field}") or LOOKS_LIKE.get(field)
+        raise click.UsageError(sentence or f"{field or 'The request'}: {what}.") from None

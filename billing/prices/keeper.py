@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Self
+from typing import Self, TypeVar
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -24,6 +24,8 @@ RETRY_AFTER_SECONDS = 10
 UNREAD = -1
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class TermsKeeper:
@@ -69,18 +71,19 @@ class TermsKeeper:
                 log.warning("the terms could not be read: %s", error)
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def change(self, pool: Pool, work: Callable[[Connection], Awaitable[None]]) -> None:
+    async def change(self, pool: Pool, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do `work`, which changes the terms, if what comes of it is a book without faults; else nothing.
 
-        Raises Invalid with every fault of the book that would have been.
+        Returns what `work` returns. Raises Invalid with every fault of the book that would have been.
         """
         async with pool.connection() as conn:
             try:
                 async with conn.transaction():
                     await store.count_up(conn)
-                    await work(conn)
+                    done = await work(conn)
                     terms = await store.terms(conn, self.standard)
             except BookError as error:
                 faults = tuple(Fault("price_fault", fault, "$") for fault in error.faults)
                 raise Invalid("price_fault", "These prices do not make a book.", faults) from None
         self._take(terms)
+        return done

@@ -81,11 +81,7 @@ async def create_plan(
     data: JSONBody[NewPlan], pool: NamedDependency[Pool], terms: NamedDependency[TermsKeeper]
 ) -> NewPlan:
     """Make a plan. It has the standard multiplier until it is given one."""
-
-    async def work(conn: Connection) -> None:
-        await store.create_plan(conn, data.id)
-
-    await terms.change(pool, work)
+    await terms.change(pool, lambda conn: store.create_plan(conn, data.id))
     return data
 
 
@@ -107,11 +103,11 @@ async def put_on_plan(
 ) -> Membership:
     """Put a customer on a plan, or back to the standard terms."""
     since = bounded(data.effective_from, "$.effective_from") or datetime.now(UTC)
-
-    async def work(conn: Connection) -> None:
-        await store.put_on_plan(conn, account=account_id, plan=data.plan, effective_from=since, actor=principal.key_id)
-
-    await terms.change(pool, work)
+    actor = principal.key_id
+    await terms.change(
+        pool,
+        lambda conn: store.put_on_plan(conn, account=account_id, plan=data.plan, effective_from=since, actor=actor),
+    )
     return Membership(account=account_id, plan=data.plan, effective_from=since)
 
 
@@ -175,10 +171,9 @@ async def _add(
     account: str | None = None,
 ) -> Row:
     since = bounded(data.effective_from, "$.effective_from") or datetime.now(UTC)
-    added: list[Row] = []
-
-    async def work(conn: Connection) -> None:
-        row = await store.add_special(
+    return await terms.change(
+        pool,
+        lambda conn: store.add_special(
             conn,
             kind,
             plan=plan,
@@ -187,11 +182,8 @@ async def _add(
             effective_from=since,
             reason=data.reason,
             actor=actor,
-        )
-        added[:] = [row]
-
-    await terms.change(pool, work)
-    return added[0]
+        ),
+    )
 
 
 @get("/v1/multipliers", guards=[requires("admin")], tags=["terms"])
@@ -226,21 +218,17 @@ async def add_factor(
     The upstream `*` stands for all that have no factor, and for that of events that name none.
     """
     since = bounded(data.effective_from, "$.effective_from") or datetime.now(UTC)
-    added: list[FactorRow] = []
-
-    async def work(conn: Connection) -> None:
-        row = await store.add_factor(
+    return await terms.change(
+        pool,
+        lambda conn: store.add_factor(
             conn,
             upstream=data.upstream,
             factor=data.factor,
             effective_from=since,
             reason=data.reason,
             actor=principal.key_id,
-        )
-        added[:] = [row]
-
-    await terms.change(pool, work)
-    return added[0]
+        ),
+    )
 
 
 @get("/v1/upstream-factors", guards=[requires("admin")], tags=["terms"])
@@ -265,12 +253,11 @@ async def add_prices(
     for index, row in enumerate(data.rows):
         _check_days(row, f"$.rows[{index}]")
     actor = principal.key_id
-    added: list[PriceRow] = []
 
-    async def work(conn: Connection) -> None:
-        added[:] = [await store.add_price_row(conn, account=data.account, row=row, actor=actor) for row in data.rows]
+    async def work(conn: Connection) -> list[PriceRow]:
+        return [await store.add_price_row(conn, account=data.account, row=row, actor=actor) for row in data.rows]
 
-    await terms.change(pool, work)
+    added = await terms.change(pool, work)
     return Listing(url="/v1/price-rows", has_more=False, data=added)
 
 
