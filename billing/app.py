@@ -16,7 +16,9 @@ from billing.accounts import api as accounts
 from billing.credits import api as credits
 from billing.db import partitions
 from billing.db.pool import Pool, open_pool
-from billing.http import StrictRequest, principal
+from billing.holds import api as holds
+from billing.holds.authorizer import Authorizer
+from billing.http import StrictRequest, door, principal
 from billing.invoices import api as invoices
 from billing.ledger import api as ledger
 from billing.metering import api as metering
@@ -40,6 +42,7 @@ ROUTES: Sequence[ControllerRouterHandler] = [
     ledger.router,
     credits.router,
     metering.router,
+    holds.router,
     prices.router,
     prices_terms.router,
     models.router,
@@ -74,10 +77,12 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
 @asynccontextmanager
 async def running(app: Litestar) -> AsyncIterator[None]:
-    """What lives as long as the service: the pool, the intake with its counters, the making of partitions."""
+    """What lives as long as the service: the pool, what gathers requests for it, the intake, the chores."""
     state = app.state
     state.pool = await open_pool(state.settings, state.settings.database_url)
     try:
+        state.door = door(state.pool, state.settings.waiting_max)
+        state.authorizer = Authorizer(state.pool, state.terms, state.settings.waiting_max)
         state.intake = Intake(state.pool, state.terms, state.settings)
         await partitions.tend(state.pool)
         housekeeping = asyncio.create_task(chores.keep_house(state.pool, state.terms, state.settings))

@@ -13,11 +13,14 @@ from billing import idempotency, proof
 from billing.credits import store as credits
 from billing.db import partitions
 from billing.db.pool import Pool
+from billing.holds.authorizer import sweep
 from billing.observe.metrics import IMBALANCE
 from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
 
 DAY_SECONDS = 86_400
+SWEEP_SECONDS = 2
+"""Expired holds count no more in any case; this bounds how many a balance has to leave out."""
 RETRY_SECONDS = 60
 PROOF_AFTER_SECONDS = 300
 """The proof reads everything, so a start is over and caches are warm before the first one."""
@@ -35,6 +38,7 @@ async def keep_house(pool: Pool, terms: TermsKeeper, settings: Settings) -> None
         _again_and_again(lambda: partitions.tend_daily(pool), RETRY_SECONDS),
         _again_and_again(lambda: terms.keep_fresh(pool), RETRY_SECONDS),
         _again_and_again(lambda: settle_credits(pool), CREDITS_SECONDS),
+        _again_and_again(lambda: sweep(pool), SWEEP_SECONDS),
         _again_and_again(lambda: _forget(pool, settings.idempotency_hours), DAY_SECONDS),
         _again_and_again(
             lambda: _prove(pool),

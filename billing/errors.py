@@ -3,6 +3,7 @@
     Problem                     a refusal with a status, a code and a sentence
     ├── Invalid           400   the body is not what the endpoint takes; names each place
     ├── Unauthorized      401   no key, or one that is not accepted
+    ├── Unpayable         402   the customer's money, or a key's limit, does not cover it
     ├── Forbidden         403   the key is accepted, but not for this
     ├── NotFound          404   no such thing (or not yours)
     ├── Conflict          409   the same thing is under way, or the state forbids it
@@ -48,6 +49,10 @@ class Invalid(Problem):
 
 class Unauthorized(Problem):
     status, title = 401, "Key not accepted"
+
+
+class Unpayable(Problem):
+    status, title = 402, "Not covered"
 
 
 class Forbidden(Problem):

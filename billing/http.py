@@ -19,8 +19,10 @@ from litestar.params import QueryParameter
 
 from billing.accounts import keys
 from billing.accounts.keys import Principal, Scope
+from billing.db.pool import Pool
 from billing.errors import Forbidden, Invalid, Unauthorized, WrongType
 from billing.faults import faults_of
+from billing.gather import Gatherer
 from billing.wire import decoder, malformed
 
 TOKEN_CHARACTERS_MAX = 200
@@ -29,6 +31,8 @@ TOKEN_CHARACTERS_MAX = 200
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="How many at most.")]
 Cursor = Annotated[str | None, QueryParameter(max_length=500, description="The id at the edge of the page.")]
 FAULTS_NAMED_MAX = 100
+LOOKED_UP_MAX = 500
+"""Bearer tokens looked up with one query."""
 
 # An escaped NUL is fine JSON, but PostgreSQL cannot keep it in a text.
 NUL = b"\\u0000"
@@ -78,13 +82,25 @@ def decode(body: bytes, kind: Any) -> Any:
     return decoded
 
 
+Door = Gatherer[str, Principal]
+
+
+def door(pool: Pool, waiting_max: int) -> Door:
+    """Finds out who holds a bearer token, for all who come at the same time with one query."""
+
+    async def look(tokens: list[str]) -> list[Principal | Exception]:
+        async with pool.connection() as conn:
+            return await keys.authenticate(conn, tokens)
+
+    return Gatherer(look, lanes=1, items_max=min(LOOKED_UP_MAX, waiting_max), waiting_max=waiting_max)
+
+
 def requires(*scopes: Scope) -> Guard:
     """A guard that lets in keys of these scopes only."""
 
     async def guard(connection: AnyConnection, _handler: BaseRouteHandler) -> None:
         token = bearer_token(connection.headers.get("Authorization"))
-        async with connection.app.state.pool.connection() as conn:
-            principal = await keys.authenticate(conn, token)
+        principal: Principal = await connection.app.state.door.ask(token)
         connection.scope["auth"] = principal
         if principal.scope not in scopes:
             needed = " or ".join(scopes)

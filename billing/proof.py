@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from billing.credits import verify as credits
 from billing.db.pool import Connection
+from billing.holds import verify as holds
 from billing.invoices import verify as invoices
 from billing.ledger import verify as ledger
 from billing.metering import verify as metering
@@ -34,6 +35,7 @@ CHECKS = (
     Check("Transactions are numbered without gaps, and each carries the balance after it", ledger.NUMBERS),
     Check("What takes a transaction back names it, and takes no more", ledger.REVERSED),
     Check("Credits are the sums of their grants, and grants paid usage in their order", credits.PARTS),
+    Check("What is held is the sum of the open holds; what keys have spent is that of the roll-ups", holds.PARTS),
     Check("What events were charged is what was posted", ledger.USAGE),
     Check("Every charge follows from its quantities, official prices and multiplier", metering.CHARGES),
     Check("The roll-ups are the sums of the charges, and their evidence is that of the events", metering.ROLLUPS),

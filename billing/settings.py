@@ -39,6 +39,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes_max: Annotated[int, Meta(ge=1024, le=1 << 30)] = 16 << 20
     batch_events_max: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
     event_ahead_seconds_max: Annotated[int, Meta(ge=0, le=31 * 86400)] = 3600
+    waiting_max: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    authorization_seconds: Annotated[int, Meta(ge=1, le=31 * 86400)] = 600
+    authorization_seconds_max: Annotated[int, Meta(ge=1, le=31 * 86400)] = 86_400
     idempotency_hours: Annotated[int, Meta(ge=24, le=24 * 366)] = 72
     proof_hours: Annotated[int, Meta(ge=0, le=24 * 366)] = 24
     report_rows_max: Annotated[int, Meta(ge=100, le=100_000)] = 10_000

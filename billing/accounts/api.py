@@ -1,27 +1,34 @@
 """Accounts, keys and balances over HTTP."""
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Router, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
+from msgspec import Meta
 
 from billing import ids
-from billing.accounts import keys, store, zones
+from billing.accounts import keys, limits, store, zones
 from billing.accounts.keys import Key, Principal
-from billing.accounts.store import Account
+from billing.accounts.limits import KeySpending
+from billing.accounts.networks import network
+from billing.accounts.store import Account, Changes
 from billing.credits import store as credits
 from billing.db.pool import Connection, Pool
 from billing.errors import Fault, Invalid, Unprocessable
 from billing.http import Cursor, Limit, requires
 from billing.ledger.reads import PastBalance, balance_at
 from billing.pages import Listing, Page
-from billing.text import AccountId, Instant, Lines, Name
+from billing.text import AccountId, Instant, Lines, Name, Price
 from billing.times import bounded, instant
 from pricing import money
+
+ALLOWED_MAX = 200
+
+Allowed = Annotated[list[Name], Meta(min_length=1, max_length=ALLOWED_MAX)]
 
 
 class NewAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,11 +42,40 @@ class NewAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class AccountChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is to change; what is not named stays. Invoices made before keep what they said."""
+    """What is to change; what is not named stays. Invoices made before keep what they said.
+
+    `credit_limit` is how far below zero the balance may go. Of a `suspended` account nothing more is authorized.
+    """
 
     name: Name | msgspec.UnsetType = msgspec.UNSET
     email: Name | msgspec.UnsetType | None = msgspec.UNSET
     address: Lines | msgspec.UnsetType | None = msgspec.UNSET
+    credit_limit: Price | msgspec.UnsetType = msgspec.UNSET
+    suspended: bool | msgspec.UnsetType = msgspec.UNSET
+    reason: Name | None = None
+
+    def __post_init__(self) -> None:
+        if self.reason is not None and self.suspended is not True:
+            raise ValueError("A `reason` says why an account is `suspended`")
+
+
+class LimitChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Dollars a key may spend in a day and a month (UTC) and in all; null: no limit; what is not named stays."""
+
+    day: Price | msgspec.UnsetType | None = msgspec.UNSET
+    month: Price | msgspec.UnsetType | None = msgspec.UNSET
+    total: Price | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class KeyChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is to change; what is not named stays. `models` are names and prefixes (`gpt-4*`) it may use, `ips` networks
+    it may be used from (192.0.2.0/24); null: all."""
+
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    expires_at: Instant | msgspec.UnsetType | None = msgspec.UNSET
+    limits: LimitChanges = LimitChanges()
+    models: Allowed | msgspec.UnsetType | None = msgspec.UNSET
+    ips: Allowed | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -116,10 +152,27 @@ async def get_account(account_id: FromPath[str], pool: NamedDependency[Pool]) ->
 async def change_account(
     account_id: FromPath[str], data: JSONBody[AccountChanges], pool: NamedDependency[Pool]
 ) -> Account:
-    """Change what an account is called and where its invoices go."""
-    changes = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not msgspec.UNSET}
+    """Change what an account is called, where its invoices go, and how far it may spend; suspend it, or end that.
+
+    A suspension takes effect with this answer: from then on nothing is authorized. Usage is booked all the same.
+    """
     async with pool.connection() as conn:
-        return await store.update(conn, account_id, changes)
+        return await store.change(conn, account_id, account_changes(data))
+
+
+def account_changes(data: AccountChanges) -> Changes:
+    limit = data.credit_limit if data.credit_limit is msgspec.UNSET else money.parse(data.credit_limit)
+    return Changes(**{**msgspec.structs.asdict(data), "credit_limit": limit})
+
+
+@post("/v1/accounts/{account_id:str}/close", guards=[requires("admin")], status_code=200, tags=["accounts"])
+async def close_account(account_id: FromPath[str], pool: NamedDependency[Pool]) -> Account:
+    """Close an account for ever: its keys are revoked, nothing more is authorized and no top-up taken.
+
+    Usage of before is still booked, invoices are still made, and an adjustment can pay back what is left.
+    """
+    async with pool.connection() as conn:
+        return await store.close(conn, account_id)
 
 
 @get("/v1/accounts/{account_id:str}/balance", guards=[requires("admin")], tags=["accounts"])
@@ -157,15 +210,14 @@ async def _balance(pool: Pool, account_id: str) -> BalanceView:
             async with conn.transaction():
                 await credits.settle(conn, [account_id])
             balance = await store.balance(conn, account_id)
-    posted = money.format(balance.posted)
     return BalanceView(
         account=account_id,
         currency="USD",
-        posted=posted,
+        posted=money.format(balance.posted),
         credits=money.format(balance.credits),
-        held="0",
-        credit_limit="0",
-        available=posted,
+        held=money.format(balance.held),
+        credit_limit=money.format(balance.credit_limit),
+        available=money.format(balance.available),
         as_of=balance.as_of,
     )
 
@@ -207,6 +259,36 @@ async def list_service_keys(pool: NamedDependency[Pool]) -> Listing[Key]:
     return Listing(url="/v1/keys", has_more=False, data=found)
 
 
+@get("/v1/keys/{key_id:str}", guards=[requires("admin")], tags=["keys"])
+async def get_key(key_id: FromPath[str], pool: NamedDependency[Pool]) -> KeySpending:
+    """One key, with what it may do and what it has spent."""
+    async with pool.connection() as conn:
+        return await limits.spending(conn, key_id)
+
+
+@patch("/v1/keys/{key_id:str}", guards=[requires("admin")], tags=["keys"])
+async def change_key(key_id: FromPath[str], data: JSONBody[KeyChanges], pool: NamedDependency[Pool]) -> Key:
+    """Change what a key may do, from this answer on. It is enforced when its spending is authorized."""
+    changes = key_changes(data)
+    async with pool.connection() as conn:
+        return await limits.change(conn, key_id, changes)
+
+
+def key_changes(data: KeyChanges) -> limits.Changes:
+    """Raises Invalid for an expiry that is past, and for what is no network."""
+    if isinstance(data.expires_at, datetime):
+        _check_expiry(data.expires_at)
+    spans = {f"{span}_limit": _picos(getattr(data.limits, span)) for span in keys.SPANS}
+    ips = data.ips
+    if isinstance(ips, list):
+        ips = [network(text, f"$.ips[{place}]") for place, text in enumerate(ips)]
+    return limits.Changes(name=data.name, expires_at=data.expires_at, models=data.models, ips=ips, **spans)
+
+
+def _picos(amount: str | msgspec.UnsetType | None) -> int | msgspec.UnsetType | None:
+    return money.parse(amount) if isinstance(amount, str) else amount
+
+
 @delete("/v1/keys/{key_id:str}", guards=[requires("admin")], status_code=200, tags=["keys"])
 async def revoke_key(key_id: FromPath[str], pool: NamedDependency[Pool]) -> Key:
     """Revoke a key: from this answer on it is not accepted any more. What it used before is still billed."""
@@ -234,12 +316,15 @@ router = Router(
         list_accounts,
         get_account,
         change_account,
+        close_account,
         get_account_balance,
         get_balance,
         create_key,
         list_account_keys,
         create_service_key,
         list_service_keys,
+        get_key,
+        change_key,
         revoke_key,
     ],
 )

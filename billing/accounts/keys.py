@@ -7,19 +7,26 @@ a slow or keyed hash would protect (docs/decisions/0010-api-keys.md).
 import hashlib
 import secrets
 import zlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
 import msgspec
+from psycopg.rows import DictRow
 
 from billing import ids
+from billing.accounts.store import check_not_closed
+from billing.db.arrays import BytesArray
+from billing.db.dollars import picos
 from billing.db.pool import Connection
 from billing.errors import Invalid, NotFound, Unauthorized
+from pricing import money
 
 PREFIX = "idr_"
 SECRET_CHARACTERS = 43  # 62 ** 43 > 2 ** 256
 CHECKSUM_CHARACTERS = 6  # 62 ** 6 > 2 ** 32
 BOOTSTRAP_ID = "key_bootstrap"
+SPANS = ("day", "month", "total")
 
 Scope = Literal["gateway", "customer", "admin"]
 
@@ -43,8 +50,19 @@ class Principal(msgspec.Struct, frozen=True):
         return account
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a customer's key may spend, in dollars: in a day and in a month (both UTC), and in all. None: no limit."""
+
+    day: str | None = None
+    month: str | None = None
+    total: str | None = None
+
+
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """A key as it may be shown: everything but the secret. `hint` is its last four characters."""
+    """A key as it may be shown: everything but the secret. `hint` is its last four characters.
+
+    `models` are names and prefixes (`gpt-4*`) it may use, `ips` networks it may be used from; None: all.
+    """
 
     id: str
     account: str | None
@@ -54,6 +72,9 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    limits: Limits
+    models: list[str] | None
+    ips: list[str] | None
 
 
 def new_secret() -> str:
@@ -76,27 +97,31 @@ def _checksum(body: str) -> str:
     return ids.base62(zlib.crc32(body.encode()), CHECKSUM_CHARACTERS)
 
 
-async def authenticate(conn: Connection, token: str) -> Principal:
-    """Who holds this bearer token, looked up now, so that a revoked key stops working at once.
+async def authenticate(conn: Connection, tokens: Sequence[str]) -> list[Principal | Exception]:
+    """Who holds each of these bearer tokens, looked up now, so that a revoked key stops working at once.
 
-    Raises Unauthorized, with what is wrong as far as it can be said without helping a guesser.
+    Instead of somebody Unauthorized, with what is wrong as far as it can be said without helping a guesser.
     """
-    found = await (
-        await conn.execute(
-            """
-            SELECT id, scope, account_id, revoked_at IS NOT NULL AS revoked, expires_at <= now() AS expired
-            FROM api_keys WHERE hash = %s
-            """,
-            [hash_of(token)],
-        )
-    ).fetchone()
-    if found is None:
-        raise Unauthorized("unknown_key", _unknown(token))
-    if found["revoked"]:
-        raise Unauthorized("revoked_key", "This API key has been revoked.")
-    if found["expired"]:
-        raise Unauthorized("expired_key", "This API key has expired.")
-    return Principal(found["id"], found["scope"], found["account_id"])
+    hashes = [hash_of(token) for token in tokens]
+    cursor = await conn.execute(
+        """
+        SELECT hash, id, scope, account_id, revoked_at IS NOT NULL AS revoked, expires_at <= now() AS expired
+        FROM api_keys WHERE hash = ANY(%s)
+        """,
+        [BytesArray.of(hashes)],
+    )
+    found = {row["hash"]: row for row in await cursor.fetchall()}
+    return [_principal(token, found.get(digest)) for token, digest in zip(tokens, hashes, strict=True)]
+
+
+def _principal(token: str, row: DictRow | None) -> Principal | Unauthorized:
+    if row is None:
+        return Unauthorized("unknown_key", _unknown(token))
+    if row["revoked"]:
+        return Unauthorized("revoked_key", "This API key has been revoked.")
+    if row["expired"]:
+        return Unauthorized("expired_key", "This API key has expired.")
+    return Principal(row["id"], row["scope"], row["account_id"])
 
 
 def _unknown(token: str) -> str:
@@ -108,30 +133,36 @@ def _unknown(token: str) -> str:
 async def create(
     conn: Connection, *, scope: Scope, name: str, account_id: str | None = None, expires_at: datetime | None = None
 ) -> tuple[Key, str]:
-    """Make a key; the secret returned beside it is never to be had again. Raises NotFound for an unknown account."""
+    """Make a key; the secret returned beside it is never to be had again.
+
+    Raises NotFound for an unknown account, Conflict for a closed one.
+    """
     secret = new_secret()
-    row = await (
-        await conn.execute(
-            """
-            INSERT INTO api_keys (id, account_id, scope, name, hash, hint, expires_at)
-            SELECT %(id)s, %(account)s, %(scope)s, %(name)s, %(hash)s, %(hint)s, %(expires_at)s
-            WHERE %(account)s::text IS NULL OR EXISTS (SELECT FROM accounts WHERE id = %(account)s)
-            RETURNING *
-            """,
-            {
-                "id": ids.new("key"),
-                "account": account_id,
-                "scope": scope,
-                "name": name,
-                "hash": hash_of(secret),
-                "hint": secret[-4:],
-                "expires_at": expires_at,
-            },
-        )
-    ).fetchone()
+    async with conn.transaction():
+        if account_id is not None:
+            await check_not_closed(conn, account_id)
+        row = await (
+            await conn.execute(
+                """
+                INSERT INTO api_keys (id, account_id, scope, name, hash, hint, expires_at)
+                SELECT %(id)s, %(account)s, %(scope)s, %(name)s, %(hash)s, %(hint)s, %(expires_at)s
+                WHERE %(account)s::text IS NULL OR EXISTS (SELECT FROM accounts WHERE id = %(account)s)
+                RETURNING *
+                """,
+                {
+                    "id": ids.new("key"),
+                    "account": account_id,
+                    "scope": scope,
+                    "name": name,
+                    "hash": hash_of(secret),
+                    "hint": secret[-4:],
+                    "expires_at": expires_at,
+                },
+            )
+        ).fetchone()
     if row is None:
         raise NotFound("unknown_account", f"There is no account {account_id}.")
-    return _key(row), secret
+    return shown(row), secret
 
 
 async def listed(conn: Connection, account_id: str | None) -> list[Key]:
@@ -139,7 +170,7 @@ async def listed(conn: Connection, account_id: str | None) -> list[Key]:
     cursor = await conn.execute(
         "SELECT * FROM api_keys WHERE account_id IS NOT DISTINCT FROM %s ORDER BY created_at DESC, id", [account_id]
     )
-    return [_key(row) for row in await cursor.fetchall()]
+    return [shown(row) for row in await cursor.fetchall()]
 
 
 async def revoke(conn: Connection, key_id: str) -> Key:
@@ -151,7 +182,7 @@ async def revoke(conn: Connection, key_id: str) -> Key:
     ).fetchone()
     if row is None:
         raise NotFound("unknown_key", f"There is no key {key_id}.")
-    return _key(row)
+    return shown(row)
 
 
 async def bootstrap(conn: Connection, given: str | None) -> str | None:
@@ -175,6 +206,10 @@ async def bootstrap(conn: Connection, given: str | None) -> str | None:
     return None if given else secret
 
 
-def _key(row: dict[str, object]) -> Key:
-    named = {"account": row["account_id"], **row}
-    return msgspec.convert({field: named[field] for field in Key.__struct_fields__}, Key)
+def shown(row: DictRow) -> Key:
+    """A row of api_keys as it may be shown."""
+    limits = Limits(
+        **{span: money.format(picos(row[f"{span}_limit"])) for span in SPANS if row[f"{span}_limit"] is not None}
+    )
+    named = {**row, "account": row["account_id"], "limits": limits}
+    return Key(**{field: named[field] for field in Key.__struct_fields__})

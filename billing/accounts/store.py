@@ -1,17 +1,22 @@
 """The accounts room's SQL."""
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
-from billing.db.dollars import picos
+from billing.db.dollars import dollars, picos
 from billing.db.pool import Connection
 from billing.errors import Conflict, NotFound
 from billing.pages import Page, rows_of
+from pricing import money
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """A customer. Periods and days are those of `time_zone`; name, email and address are printed on invoices."""
+    """A customer. Periods and days are those of `time_zone`; name, email and address are printed on invoices.
+
+    `credit_limit` is how far below zero its balance may go, in dollars; `suspension` is why it is suspended.
+    """
 
     id: str
     name: str
@@ -19,19 +24,33 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     address: str | None
     time_zone: str
     created_at: datetime
+    credit_limit: str
+    suspended_at: datetime | None
+    suspension: str | None
+    closed_at: datetime | None
 
 
 class Balance(msgspec.Struct, frozen=True, kw_only=True):
-    """What wallet and credits hold, and the credits alone, in picodollars, as of an instant of the database's clock.
+    """What an account has, in picodollars, as of an instant of the database's clock. `held` has no expired holds.
 
-    `credits_due`: credits have begun or expired by then and are not posted yet.
+    `credits` is part of `posted`; `credits_due`: some have begun or expired by then and are not posted yet.
     """
 
     account_id: str
     posted: int
     credits: int
     credits_due: bool
+    held: int
+    credit_limit: int
     as_of: datetime
+
+    @property
+    def available(self) -> int:
+        """What can still be spent (rules.md Ledger 5)."""
+        return self.posted + self.credit_limit - self.held
+
+
+ACCOUNTS = "SELECT accounts.*, balances.credit_limit FROM accounts JOIN balances ON account_id = id"
 
 
 async def create(
@@ -50,64 +69,128 @@ async def create(
             balance AS (
               INSERT INTO balances (account_id) SELECT id FROM account
             )
-            SELECT * FROM account
+            SELECT *, 0::numeric AS credit_limit FROM account
             """,
             {"id": account_id, "name": name, "email": email, "address": address, "time_zone": time_zone},
         )
     ).fetchone()
     if row is None:
         raise Conflict("account_exists", f"There is an account {account_id} already.")
-    return msgspec.convert(row, Account)
+    return _account(row)
 
 
 async def get(conn: Connection, account_id: str) -> Account:
     """Raises NotFound."""
-    row = await (await conn.execute("SELECT * FROM accounts WHERE id = %s", [account_id])).fetchone()
+    row = await (await conn.execute(f"{ACCOUNTS} WHERE id = %s", [account_id])).fetchone()
     if row is None:
-        raise NotFound("unknown_account", f"There is no account {account_id}.")
-    return msgspec.convert(row, Account)
+        raise _unknown(account_id)
+    return _account(row)
 
 
-async def update(conn: Connection, account_id: str, changes: dict[str, str | None]) -> Account:
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to change of an account; what is UNSET stays. `credit_limit` in picodollars."""
+
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    email: str | msgspec.UnsetType | None = msgspec.UNSET
+    address: str | msgspec.UnsetType | None = msgspec.UNSET
+    credit_limit: int | msgspec.UnsetType = msgspec.UNSET
+    suspended: bool | msgspec.UnsetType = msgspec.UNSET
+    reason: str | None = None
+
+
+async def change(conn: Connection, account_id: str, changes: Changes) -> Account:
     """Change the given fields of an account and leave the others. Raises NotFound."""
-    before = msgspec.structs.asdict(await get(conn, account_id))
-    row = await (
+    async with conn.transaction():
+        await conn.execute("SELECT FROM accounts WHERE id = %s FOR NO KEY UPDATE", [account_id])
+        before = await get(conn, account_id)
+        named = {
+            field: getattr(before, field) if (new := getattr(changes, field)) is msgspec.UNSET else new
+            for field in ("name", "email", "address")
+        }
         await conn.execute(
-            """
-            UPDATE accounts SET name = %(name)s, email = %(email)s, address = %(address)s
-            WHERE id = %(id)s
-            RETURNING *
-            """,
-            {**before, **changes},
+            "UPDATE accounts SET name = %(name)s, email = %(email)s, address = %(address)s WHERE id = %(id)s",
+            {**named, "id": account_id},
         )
-    ).fetchone()
-    return msgspec.convert(row, Account)
+        if changes.suspended is not msgspec.UNSET:
+            await _suspend(conn, account_id, changes.suspended, changes.reason)
+        if changes.credit_limit is not msgspec.UNSET:
+            await conn.execute(
+                "UPDATE balances SET credit_limit = %s WHERE account_id = %s",
+                [dollars(changes.credit_limit), account_id],
+            )
+        return await get(conn, account_id)
+
+
+async def _suspend(conn: Connection, account_id: str, suspended: bool, reason: str | None) -> None:
+    """Suspend it from now on, or end that. One that is suspended already stays so since then, with the new reason."""
+    await conn.execute(
+        """
+        UPDATE accounts
+        SET suspended_at = CASE WHEN %(suspended)s THEN coalesce(suspended_at, now()) END,
+            suspension = CASE WHEN %(suspended)s THEN coalesce(%(reason)s, suspension) END
+        WHERE id = %(id)s
+        """,
+        {"suspended": suspended, "reason": reason, "id": account_id},
+    )
+
+
+async def close(conn: Connection, account_id: str) -> Account:
+    """Close an account for ever and revoke its keys; again, it changes nothing. Raises NotFound."""
+    async with conn.transaction():
+        await conn.execute(
+            "UPDATE accounts SET closed_at = now() WHERE id = %s AND closed_at IS NULL",
+            [account_id],
+        )
+        await conn.execute(
+            "UPDATE api_keys SET revoked_at = now() WHERE account_id = %s AND revoked_at IS NULL", [account_id]
+        )
+        return await get(conn, account_id)
+
+
+async def check_not_closed(conn: Connection, account_id: str) -> None:
+    """Raises Conflict for a closed account; one that is not stays open until the caller's transaction ends."""
+    cursor = await conn.execute("SELECT closed_at FROM accounts WHERE id = %s FOR SHARE", [account_id])
+    row = await cursor.fetchone()
+    if row is not None and row["closed_at"] is not None:
+        raise Conflict("account_closed", f"The account {account_id} is closed since {row['closed_at']:%Y-%m-%d}.")
 
 
 async def listed(conn: Connection, page: Page) -> tuple[list[Account], bool]:
     """A page of all accounts, and whether more follow."""
-    rows, more = await rows_of(conn, "SELECT * FROM accounts", {}, newest_by="created_at", page=page)
-    return [msgspec.convert(row, Account) for row in rows], more
+    rows, more = await rows_of(conn, ACCOUNTS, {}, newest_by="created_at", page=page)
+    return [_account(row) for row in rows], more
 
 
 async def balance(conn: Connection, account_id: str) -> Balance:
     """Raises NotFound for an unknown account."""
-    row = await (
-        await conn.execute(
-            """
-            SELECT posted, credits, coalesce(credits_due_at <= now(), false) AS credits_due, now() AS as_of
-            FROM balances
-            WHERE account_id = %s
-            """,
-            [account_id],
-        )
-    ).fetchone()
+    cursor = await conn.execute(
+        """
+        SELECT posted, credits, coalesce(credits_due_at <= now(), false) AS credits_due, credit_limit,
+               now() AS as_of, held - coalesce((
+          SELECT sum(amount) FROM holds
+          WHERE holds.account_id = balances.account_id AND state = 'open' AND expires_at <= now()
+        ), 0) AS held
+        FROM balances WHERE account_id = %s
+        """,
+        [account_id],
+    )
+    row = await cursor.fetchone()
     if row is None:
-        raise NotFound("unknown_account", f"There is no account {account_id}.")
+        raise _unknown(account_id)
     return Balance(
         account_id=account_id,
         posted=picos(row["posted"]),
         credits=picos(row["credits"]),
         credits_due=row["credits_due"],
+        held=picos(row["held"]),
+        credit_limit=picos(row["credit_limit"]),
         as_of=row["as_of"],
     )
+
+
+def _account(row: dict[str, Any]) -> Account:
+    return msgspec.convert({**row, "credit_limit": money.format(picos(row["credit_limit"]))}, Account)
+
+
+def _unknown(account_id: str) -> NotFound:
+    return NotFound("unknown_account", f"There is no account {account_id}.")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from billing import ids
+from billing.accounts.store import check_not_closed
 from billing.credits import store
 from billing.credits.grants import Category, Grant, NewGrant, State
 from billing.db.pool import Connection
@@ -42,9 +43,10 @@ def view(grant: Grant) -> GrantView:
 async def give(conn: Connection, grant: NewGrant, now: datetime | None = None) -> GrantView:
     """Give credit, in the caller's transaction; what has begun by `now` (by the clock: None) is posted.
 
-    Raises NotFound for an unknown account, Unprocessable for a day in a closed period or before us, Invalid for a
-    grant that would be over before it begins.
+    Raises NotFound for an unknown account, Conflict for a closed one, Unprocessable for a day in a closed period or
+    before us, Invalid for a grant that would be over before it begins.
     """
+    await check_not_closed(conn, grant.account_id)
     at = now or datetime.now(UTC)
     if grant.effective_at is not None:
         await check_open(conn, grant.account_id, grant.effective_at)

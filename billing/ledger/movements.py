@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from billing.accounts.store import check_not_closed
 from billing.db.pool import Connection
 from billing.errors import NotFound, Unprocessable
 from billing.ledger import store
@@ -31,8 +32,11 @@ class Movement(msgspec.Struct, frozen=True, kw_only=True):
 async def book(conn: Connection, movement: Movement) -> PostingView:
     """Book a movement in the caller's transaction.
 
-    Raises NotFound for an unknown account, Unprocessable for a day in the future, in a closed period or before us.
+    Raises NotFound for an unknown account, Conflict for a top-up of a closed one, Unprocessable for a day in the future,
+    in a closed period or before us.
     """
+    if movement.kind == "top_up":
+        await check_not_closed(conn, movement.account_id)
     if movement.effective_at is not None:
         await check_open(conn, movement.account_id, movement.effective_at)
         if movement.effective_at > datetime.now(UTC):

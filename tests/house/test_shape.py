@@ -16,7 +16,7 @@ FUNCTION_LINES_MAX = 70
 SOURCES = sorted(
     path for package in ("pricing", "billing", "tests", "benchmarks") for path in (ROOT / package).rglob("*.py")
 )
-ROOMS = ("accounts", "credits", "invoices", "ledger", "metering", "prices")
+ROOMS = ("accounts", "credits", "holds", "invoices", "ledger", "metering", "prices")
 MONEY = ("pricing", *(f"billing/{room}" for room in ROOMS))
 MAY_FLOAT = {
     "pricing/check.py": "prints a percentage of deviation",
