@@ -60,10 +60,8 @@ class Verifier:
             finally:
                 for job in jobs:
                     job.give_up()
-        found = [unverifiable(exchange, _FULL) for exchange in exchanges]
-        for job in jobs:
-            for place, one in zip(job.places, job.result(self._late), strict=True):
-                found[place] = one
+        counted = {place: one for job in jobs for place, one in zip(job.places, job.result(self._late), strict=True)}
+        found = [counted.get(place) or unverifiable(exchange, _FULL) for place, exchange in enumerate(exchanges)]
         metrics.VERIFICATION_BUSY.inc(sum(one.verification.reason.startswith(BUSY) for one in found))
         return found
 
