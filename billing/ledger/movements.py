@@ -32,8 +32,8 @@ class Movement(msgspec.Struct, frozen=True, kw_only=True):
 async def book(conn: Connection, movement: Movement) -> PostingView:
     """Book a movement in the caller's transaction.
 
-    Raises NotFound for an unknown account, Conflict for a top-up of a closed one, Unprocessable for a day in the future,
-    in a closed period or before us.
+    Raises NotFound for an unknown account, Conflict for a top-up of a closed one, Unprocessable for a day in the
+    future, in a closed period or before us.
     """
     if movement.kind == "top_up":
         await check_not_closed(conn, movement.account_id)
