@@ -107,8 +107,8 @@ def _facts(event: EventView) -> Text:
 
 def _postings(printer: Console, event: EventView) -> None:
     title = f"Transaction {event.transaction}: all usage of this account that came in the same batch"
-    columns = ("from", "to", "amount", "effective", "wallet after it")
-    shown = table(*columns, numbers=("amount", "wallet after it"), title=title)
+    columns = ("from", "to", "amount", "effective", "balance after it", "grant")
+    shown = table(*columns, numbers=("amount", "balance after it"), title=title)
     for posting in event.postings:
         shown.add_row(
             posting.source,
@@ -116,5 +116,6 @@ def _postings(printer: Console, event: EventView) -> None:
             exact(money.parse(posting.amount)),
             f"{posting.effective_at:%Y-%m-%d %H:%M}Z",
             exact(money.parse(posting.balance)),
+            posting.grant or "",
         )
     printer.print(shown)

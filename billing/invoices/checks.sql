@@ -109,7 +109,7 @@ moves AS (
          amount * ((destination IN ('wallet', 'credits'))::integer - (source IN ('wallet', 'credits'))::integer)
            AS amount
   FROM postings
-  WHERE kind NOT IN ('usage', 'burn')
+  WHERE kind NOT IN ('usage', 'burn', 'cost')
 ),
 ledger AS (
   SELECT number,

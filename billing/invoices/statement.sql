@@ -14,7 +14,7 @@ moves AS (
            AS amount
   FROM postings
   WHERE account_id = %(account)s
-    AND kind NOT IN ('usage', 'burn')
+    AND kind NOT IN ('usage', 'burn', 'cost')
     AND effective_at >= coalesce((SELECT period_end FROM last_invoice), '-infinity')
 ),
 later_usage AS (

@@ -128,3 +128,22 @@ def test_a_payment_counts_from_its_day(billing: Billing, account: str) -> None:
     assert printed(billing(*arguments))["effective_at"] == "2026-10-01T00:00:00Z"
     future = billing("top-up", account, "10", "--reference", "b", "--effective-at", "2126-10-01")
     assert (future.exit_code, "booked into the future" in future.stderr) == (1, True)
+
+
+def test_credit_is_given_once_for_each_reference(billing: Billing, account: str) -> None:
+    given = ("grant", account, "5", "--category", "promotional", "--reference", ids.new("campaign"))
+    first = billing(*given, "--expires-at", "2199-01-01")
+    assert "has $5.00 of promotional credit from" in first.stdout
+    again = printed(billing(*given, "--expires-at", "2199-01-01", "--json"))
+    assert (again["state"], again["remaining"], again["expires_at"]) == ("active", "5", "2199-01-01T00:00:00Z")
+    other = billing(*given, "--expires-at", "2198-01-01")
+    assert other.exit_code == 1
+    assert "stands for another grant" in other.stderr
+    for arguments, sentence in {
+        ("--category", "free"): "'free' is not one of",
+        ("--category", "paid", "--priority", "-1"): "priority",
+        ("--category", "paid", "--expires-at", "2020-01-01"): "expires_at must be later than now",
+    }.items():
+        refused = billing("grant", account, "5", "--reference", "x", *arguments)
+        assert refused.exit_code in (1, 2)
+        assert sentence in refused.stderr
