@@ -31,6 +31,9 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]*={0,2}\s*\Z")
 _AUDIO_BYTES_PER_SECOND_MIN: Final = 500  # 4 kbit/s, less than any speech codec in use
 _SECTION_SHARE: Final = 130  # characters of tools for one token of doubt: 3 %, so that 5 % more is noticed
 _FORMAT_SHARE: Final = 64  # the same for a response schema: 6 %
+_NAMED: Final = frozenset(
+    {"gpt-4o", "gpt-4o-mini", "gpt-4", "gpt-3.5-turbo", "gpt-3.5-turbo-0613", "gpt-3.5-turbo-0301"}
+)
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})  # one token each
 
 
@@ -193,8 +196,8 @@ class Conversation:
             self.tally.exact(-1 if self.model.layout == "launch" else 1)
             if name == role and self.model.encoding == "o200k_base":
                 self.tally.exact(-1)  # 13 of 13 on gpt-4o
-            if self.model.layout in ("reasoning", "harmony"):
-                self.tally.doubt(1, 1, "names were never recorded for this family")
+            if self.model.family not in _NAMED:
+                self.tally.slack(6, 6, "names were never recorded for this family")
 
     def _add_calls(self, turn: history.Calls) -> None:
         if turn.content:

@@ -74,6 +74,8 @@ def count(
         unknown = Uncounted("the model is of no known family")
         return Counted("tokens", unknown, unknown)
     asked = request if isinstance(request, dict) else {}
+    if "images/edits" in path or "images/variations" in path:
+        asked = {"image": "sent beside the request", **asked}
     answered = response if isinstance(response, dict) else {}
     exchange = _Exchange(endpoint_of(path), found, asked, answered, reasoning, limits)
     given = _guarded(exchange.input, request, limits)
@@ -210,8 +212,11 @@ class _Exchange(msgspec.Struct, frozen=True):
     def _picture_prompt(self) -> Count:
         if self.unit == "images":
             return _NOTHING
+        prompt = self.request.get("prompt")
+        if not isinstance(prompt, str):
+            raise UnverifiableError("the request has no prompt that can be read")
         tally = Tally(self.model.encoding)
-        tally.text(str(self.request.get("prompt") or ""))
+        tally.text(prompt)
         tally.doubt(0, 32, "what surrounds the prompt of a picture is not published")
         if self.request.get("image") is not None:
             tally.unbounded("pictures that are edited are billed by their size")

@@ -60,6 +60,9 @@ def test_pictures_are_counted_or_priced_in_tokens() -> None:
     request = {"prompt": "x", "size": "1024x1024", "quality": "medium"}
     assert sides("/v1/images/generations", "gpt-image-1", request, two)[1].likely == 2112
     assert isinstance(sides("/v1/images/generations", "gpt-image-1", {"prompt": "x"}, two)[1], Uncounted)
+    assert sides("/v1/images/generations", "gpt-image-1", request, two)[0].high is not None
+    assert sides("/v1/images/edits", "gpt-image-1", request, two)[0].high is None
+    assert isinstance(sides("/v1/images/edits", "gpt-image-1", {"_multipart": True}, two)[0], Uncounted)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +75,8 @@ def test_pictures_are_counted_or_priced_in_tokens() -> None:
         ("/v1/embeddings/", "embeddings"),
         ("/v1/audio/translations", "transcription"),
         ("/v1/images/edits", "images"),
+        ("/openai/deployments/responses-eu/completions", "completions"),
+        ("/openai/deployments/embeddings/chat/completions", "chat"),
         ("/v1/files", "other"),
     ],
 )
