@@ -49,7 +49,8 @@ LEGS = """
 SELECT format('Transaction %s of account %s books %s from %s to %s.', transaction, account_id, kind, source,
               destination) AS difference
 FROM postings
-WHERE (kind = 'usage' AND (source, destination) <> ('wallet', 'revenue'))
+WHERE (kind = 'usage' AND (source, destination) NOT IN (('wallet', 'revenue'), ('revenue', 'wallet')))
+   OR (kind = 'cost' AND (source, destination) NOT IN (('upstreams', 'costs'), ('costs', 'upstreams')))
    OR (kind = 'top_up' AND (source, destination) NOT IN (('cash', 'wallet'), ('wallet', 'cash')))
    OR (kind = 'adjustment' AND (source, destination) NOT IN (('adjustments', 'wallet'), ('wallet', 'adjustments')))
    OR (kind = 'rounding' AND (source, destination) NOT IN (('rounding', 'wallet'), ('wallet', 'rounding')))
@@ -91,22 +92,33 @@ HAVING min(line) <> 1 OR max(line) <> count(*)
 """
 
 POSTED = """
-SELECT format('Transaction %s of account %s posted %s, but its events were charged %s.',
-              transaction, account_id, coalesce(posted, 0), coalesce(charged, 0)) AS difference
+SELECT format('Transaction %s of account %s posted %s and a cost of %s, but its events were charged %s and cost %s.',
+              transaction, account_id, coalesce(posted, 0), coalesce(posted_cost, 0), coalesce(charged, 0),
+              coalesce(cost, 0)) AS difference
 FROM (
-  SELECT account_id, transaction, sum(amount) AS posted FROM postings WHERE kind = 'usage' GROUP BY 1, 2
+  SELECT account_id, transaction,
+         coalesce(sum(CASE source WHEN 'wallet' THEN amount ELSE -amount END) FILTER (WHERE kind = 'usage'), 0)
+           AS posted,
+         coalesce(sum(CASE source WHEN 'upstreams' THEN amount ELSE -amount END) FILTER (WHERE kind = 'cost'), 0)
+           AS posted_cost
+  FROM postings
+  WHERE kind IN ('usage', 'cost')
+  GROUP BY 1, 2
 ) AS posted
 FULL JOIN (
-  SELECT account_id, transaction, sum(amount) AS charged FROM charges GROUP BY 1, 2
+  SELECT account_id, transaction, sum(amount) AS charged, coalesce(sum(cost), 0) AS cost FROM charges GROUP BY 1, 2
 ) AS charged USING (account_id, transaction)
-WHERE posted IS DISTINCT FROM charged
+WHERE (posted, posted_cost) IS DISTINCT FROM (charged, cost)
 """
 
 POSTED_BY_QUARTER_HOUR = """
 SELECT format('Account %s was posted %s for usage billed at %s; the roll-ups say %s.',
               account_id, coalesce(posted, 0), billed, coalesce(used, 0)) AS difference
 FROM (
-  SELECT account_id, effective_at AS billed, sum(amount) AS posted FROM postings WHERE kind = 'usage' GROUP BY 1, 2
+  SELECT account_id, effective_at AS billed, sum(CASE source WHEN 'wallet' THEN amount ELSE -amount END) AS posted
+  FROM postings
+  WHERE kind = 'usage'
+  GROUP BY 1, 2
 ) AS posted
 FULL JOIN (
   SELECT account_id, billed, sum(amount) AS used FROM usage_rollups GROUP BY 1, 2

@@ -72,9 +72,9 @@ def _is_notable(result: Result) -> bool:
     return mismatch or result.reason is not None or result.status not in ("accepted", "duplicate")
 
 
-def result_of(item: Assessed, known: Known | None = None, *, overspent: bool = False) -> Result:
+def result_of(item: Assessed, known: Known | None = None, *, is_new: bool = True, overspent: bool = False) -> Result:
     """The result of an event that was booked now, or that was `known` before. `overspent`: its key is over a limit."""
-    if known is None:
+    if is_new:
         return Result(
             index=item.index,
             id=item.id,
@@ -83,6 +83,9 @@ def result_of(item: Assessed, known: Known | None = None, *, overspent: bool = F
             reason=" ".join(filter(None, (item.note, OVERSPENT if overspent else None))) or None,
             verification=item.judgement.view() if item.judgement else None,
         )
+    if known is None:  # somebody else was faster to correct what it corrects
+        reason = f"$.corrects: {item.corrects} is corrected already by another event."
+        return Result(index=item.index, id=item.id, status="conflict", reason=reason)
     if known.same:
         return Result(index=item.index, id=item.id, status="duplicate", charge=money.format(known.amount))
     reason = "An event with this account, source and id is booked already, with another content. Nothing was changed."

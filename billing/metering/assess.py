@@ -2,16 +2,18 @@
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from billing.errors import Fault
-from billing.metering import events
+from billing.metering import corrections, events
 from billing.metering.content import Verified
+from billing.metering.corrections import Charged
 from billing.metering.events import UsageEvent, has_usage, usage_path
 from billing.metering.judging import Judgement, billed_usage, judged
+from billing.metering.refused import Refused
 from billing.prices.terms import Agreed, Terms
+from pricing import money
 from pricing.book import Book
 from pricing.charge import Charge, Price, Rate
 from pricing.errors import Unpriced, UsageError
@@ -48,19 +50,22 @@ class StoredPrice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Nothing(msgspec.Struct, frozen=True):
-    """Instead of a rate: a request of which nothing is billed, because nothing was delivered or no price is known."""
+    """Instead of a rate: a request of which nothing is billed, for the reason that `entry` says."""
 
     model: str
-    delivered: bool
+    entry: Literal["nothing-delivered", "voided", "unpriced"]
 
     def price(self) -> StoredPrice:
-        if self.delivered:
-            return StoredPrice(model=self.model, dimension="request", official=None, entry="unpriced")
-        return StoredPrice(model=self.model, dimension="request", official="0", entry="nothing-delivered")
+        official = None if self.entry == "unpriced" else "0"
+        return StoredPrice(model=self.model, dimension="request", official=official, entry=self.entry)
 
 
 class Assessed(msgspec.Struct, frozen=True, kw_only=True):
-    """An event ready to be booked. Amounts are picodollars, one quantity and amount for each price of the rate."""
+    """An event ready to be booked. Amounts are picodollars, one quantity and amount for each price of the rate.
+
+    `undone` are the lines that it takes back of the event it `corrects`: price number, quantity, picodollars. `amount`
+    and `cost` are what the book changes by; `costed`: the cost is known for the first time.
+    """
 
     index: int
     account_id: str
@@ -79,22 +84,14 @@ class Assessed(msgspec.Struct, frozen=True, kw_only=True):
     note: str | None
     authorization: str | None = None
     judgement: Judgement | None = None
+    cost: int | None = None
+    costed: bool = False
     corrects: str | None = None
+    undone: tuple[corrections.Line, ...] = ()
 
     @property
     def identity(self) -> tuple[str, str, str]:
         return (self.account_id, self.source, self.id)
-
-
-class Refused(Exception):
-    """The event cannot be taken; `fault` says where and why."""
-
-    def __init__(self, code: str, path: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code, self.path, self.detail = code, path, detail
-
-    def fault(self, index: int) -> Fault:
-        return Fault(self.code, self.detail, self.path, index)
 
 
 def stored(rate: Rate | Nothing) -> list[StoredPrice]:
@@ -115,11 +112,12 @@ def assess(
     terms: Terms,
     latest: datetime,
     verified: Verified | None = None,
+    first: Charged | None = None,
 ) -> Assessed:
     """Price one event at its own time and its owner's terms (rules.md Money 3). `latest` is the latest time believed.
 
-    `verified` is what was found of its text, if it carried any. Raises Refused for counts that cannot be, a time that
-    cannot be, or an absurd amount.
+    `verified` is what was found of its text, if it carried any; `first` is what was booked for the event it stands for,
+    if it names one. Raises Refused for counts that cannot be, a time that cannot be, or an absurd amount.
     """
     if not EARLIEST <= event.time <= latest:
         raise Refused("absurd_time", "$.time", f"The time {event.time.isoformat()} cannot be right.")
@@ -131,9 +129,14 @@ def assess(
     agreed = terms.of(account_id, event.time)
     billed, judgement = _judged(event, usage, verified, agreed)
     rate, quantities, amounts, review, note = _rated(event, billed, agreed)
-    amount = sum(amounts)
-    if amount > PICOS_MAX:
+    undone = () if first is None else first.lines
+    amount = sum(amounts) - sum(picos for _, _, picos in undone)
+    if abs(amount) > PICOS_MAX:
         raise Refused("absurd_usage", "$.usage", "This one event would cost more than nine million dollars.")
+    upstream = event.upstream.name if event.upstream else None
+    cost = _cost(event, usage or billed, terms, upstream)
+    if first is not None:
+        key_id, cost = key_id or first.key_id, first.cost_change(cost)
     body = _kept(event, account_id, report)
     return Assessed(
         index=index,
@@ -144,7 +147,7 @@ def assess(
         time=event.time,
         digest=hashlib.sha256(body).digest(),
         body=body.decode(),
-        upstream=event.upstream.name if event.upstream else None,
+        upstream=upstream,
         rate=rate,
         quantities=quantities,
         amounts=amounts,
@@ -153,7 +156,28 @@ def assess(
         note=note,
         authorization=event.authorization,
         judgement=judgement,
+        cost=cost,
+        costed=cost is not None and (first is None or first.cost is None),
+        corrects=corrections.named_by(event),
+        undone=undone,
     )
+
+
+def _cost(event: UsageEvent, usage: Usage | None, terms: Terms, upstream: str | None) -> int | None:
+    """Picodollars that the upstream takes: as given, else the official price by its factor. None: not known."""
+    if event.upstream is not None and event.upstream.cost is not None:
+        return money.parse(event.upstream.cost)
+    if event.voids is not None:
+        return 0
+    factor = terms.factor(upstream, event.time)
+    if factor is None:
+        return None
+    if not _owes(event, usage):
+        return 0
+    try:
+        return None if usage is None else charge_for(event, usage, terms.standard.book, factor).amount
+    except Unpriced:
+        return None
 
 
 def _judged(
@@ -165,7 +189,13 @@ def _judged(
     if not _owes(event, verified.counted if usage is None or usage.is_zero else usage):
         return usage, None
     billed = billed_usage(usage, verified, agreed.policy)
-    judgement = judged(usage, verified, agreed.policy, billed, lambda used: charge_for(event, used, agreed).amount)
+    judgement = judged(
+        usage,
+        verified,
+        agreed.policy,
+        billed,
+        lambda used: charge_for(event, used, agreed.book, agreed.multiplier).amount,
+    )
     return billed, judgement
 
 
@@ -176,6 +206,8 @@ def _rated(event: UsageEvent, usage: Usage | None, agreed: Agreed) -> Rated:
     model = event.served_model or (usage and usage.served_model) or event.model
     card = agreed.book.card(model)
     named = card.name if card is not None else UNKNOWN_MODEL
+    if event.voids is not None:
+        return _nothing(named, "voided")
     if not _owes(event, usage):
         return _nothing(named)
     if usage is None or (usage.is_zero and event.ended == "completed"):
@@ -183,22 +215,22 @@ def _rated(event: UsageEvent, usage: Usage | None, agreed: Agreed) -> Rated:
             return _nothing(named)
         return _for_review(named, NO_USAGE, "The request was answered, but the event does not say what was used.")
     try:
-        charge = charge_for(event, usage, agreed)
+        charge = charge_for(event, usage, agreed.book, agreed.multiplier)
     except Unpriced as fault:
         return _for_review(named, UNPRICED_DIMENSION if fault.dimension else UNPRICED_MODEL, str(fault))
     return charge.rate, charge.quantities, charge.rate.amounts(charge.quantities), None, None
 
 
-def charge_for(event: UsageEvent, usage: Usage, agreed: Agreed) -> Charge:
+def charge_for(event: UsageEvent, usage: Usage, book: Book, multiplier: str) -> Charge:
     return rate_request(
-        agreed.book,
+        book,
         usage,
         model=event.model,
         at=event.time,
         served_model=event.served_model,
         service_tier=event.service_tier,
         batch=event.batch,
-        multiplier=agreed.multiplier,
+        multiplier=multiplier,
     )
 
 
@@ -222,12 +254,12 @@ def _is_free(book: Book, model: str, at: datetime) -> bool:
     return bool(prices) and all(price.official == "0" for price in prices)
 
 
-def _nothing(model: str) -> Rated:
-    return Nothing(model, delivered=False), (1,), (0,), None, None
+def _nothing(model: str, entry: Literal["nothing-delivered", "voided"] = "nothing-delivered") -> Rated:
+    return Nothing(model, entry), (1,), (0,), None, None
 
 
 def _for_review(model: str, review: str, note: str) -> Rated:
-    return Nothing(model, delivered=True), (1,), (0,), review, note
+    return Nothing(model, "unpriced"), (1,), (0,), review, note
 
 
 def _kept(event: UsageEvent, account_id: str, report: dict[str, Any] | None) -> bytes:

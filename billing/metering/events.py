@@ -62,11 +62,15 @@ class UsageEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     upstream: Upstream | None = None
     user: Name | None = None
     authorization: Name | None = None
+    corrects: Name | None = None
+    voids: Name | None = None
     content: msgspec.Raw = NO_CONTENT
 
     def __post_init__(self) -> None:
         if (self.account is None) + (self.api_key is None) + (self.api_key_hash is None) != 2:
             raise ValueError("Exactly one of `account`, `api_key` and `api_key_hash` says whose usage it is")
+        if self.corrects is not None and self.voids is not None:
+            raise ValueError("An event either corrects or voids another")
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -94,14 +98,14 @@ def read(body: bytes, content_type: str, events_max: int) -> Batch:
         return _read_lines(body, events_max)
     if body.lstrip()[:1] == b"[":
         return _read_array(body, events_max)
-    return _read_items([body], single=True)
+    return read_items([body], single=True)
 
 
 def _read_array(body: bytes, events_max: int) -> Batch:
     try:
         events = decoded(_many, body, level=2)
     except msgspec.ValidationError:
-        return _read_items(taken_apart(body, events_max, level=2), single=False)
+        return read_items(taken_apart(body, events_max, level=2), single=False)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as fault:
         raise Invalid("malformed_json", wire.malformed(body, fault)) from None
     _check_size(len(events), events_max)
@@ -131,10 +135,11 @@ def decoded(decoder: msgspec.json.Decoder[T], body: bytes | msgspec.Raw, *, leve
 def _read_lines(body: bytes, events_max: int) -> Batch:
     lines = [line for line in body.split(b"\n") if line.strip()]
     _check_size(len(lines), events_max)
-    return _read_items(lines, single=False)
+    return read_items(lines, single=False)
 
 
-def _read_items(items: Iterable[bytes | msgspec.Raw], *, single: bool) -> Batch:
+def read_items(items: Iterable[bytes | msgspec.Raw], *, single: bool) -> Batch:
+    """The events in pieces of JSON, one in each."""
     events: list[tuple[int, UsageEvent]] = []
     faults: list[Fault] = []
     for index, item in enumerate(items):

@@ -4,19 +4,22 @@ read (events.py) → count texts (verifier.py) → resolve accounts → assess (
 results
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from billing import observe
 from billing.accounts.keys import hash_of
 from billing.credits import store as credits
 from billing.db.pool import Connection, Pool, with_retries
-from billing.metering import store, verdicts
+from billing.metering import corrections, store, verdicts
 from billing.metering.answers import Result, by_index, faulty, held_back, refusal, result_of
-from billing.metering.assess import Assessed, Refused, assess
+from billing.metering.assess import Assessed, assess
 from billing.metering.content import Verified
+from billing.metering.corrections import Charged
 from billing.metering.events import ID_CHARACTERS_MAX, RERATED, Batch, UsageEvent
 from billing.metering.judging import exchange_of
-from billing.metering.remembered import Numbers, Remembered
+from billing.metering.refused import Refused
+from billing.metering.remembered import Numbers, Owner, Remembered
 from billing.metering.verifier import Verifier
 from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
@@ -77,6 +80,7 @@ class Intake:
         latest = datetime.now(UTC) + timedelta(seconds=self.settings.event_ahead_seconds_max)
         terms = await self.terms.fresh(conn)
         owners = await self.remembered.owners_of(conn, {_owner_named(event) for _, event in batch.events})
+        firsts = await corrections.charged(conn, _named(batch, owners))
         assessed: list[Assessed] = []
         refused = faulty(batch)
         for index, event in batch.events:
@@ -88,7 +92,9 @@ class Intake:
                     raise Refused("invalid_value", "$.id", f"An id has at most {ID_CHARACTERS_MAX} characters.")
                 if event.id.endswith(RERATED):
                     raise Refused("reserved_id", "$.id", f"Ids that end in {RERATED} are those of events billed late.")
-                item = assess(index, event, *owner, terms=terms, latest=latest, verified=verified.get(index))
+                first = _first(event, owner, firsts)
+                found = verified.get(index)
+                item = assess(index, event, *owner, terms=terms, latest=latest, verified=found, first=first)
             except Refused as fault:
                 refused.append(refusal(index, event.id, [fault.fault(index)]))
             else:
@@ -109,8 +115,11 @@ async def _book(conn: Connection, items: list[Assessed], numbers: Numbers) -> li
         await verdicts.keep(conn, [first[place] for place in sorted(booked.places)])
     new = {first[place].index for place in booked.places}
     old = [item for item in items if item.index not in new]
-    known = dict(zip((item.index for item in old), await store.known(conn, old), strict=True)) if old else {}
-    return [result_of(item, known.get(item.index), overspent=item.key_id in booked.overspent) for item in items]
+    known = await store.known(conn, old)
+    return [
+        result_of(item, known.get(item.index), is_new=item.index in new, overspent=item.key_id in booked.overspent)
+        for item in items
+    ]
 
 
 async def _book_all(conn: Connection, items: list[Assessed], numbers: Numbers) -> list[Result]:
@@ -146,6 +155,24 @@ def _owner_named(event: UsageEvent) -> str | bytes:
     if event.api_key is not None:
         return hash_of(event.api_key)
     return bytes.fromhex(event.api_key_hash or "")
+
+
+def _named(batch: Batch, owners: Mapping[str | bytes, Owner]) -> list[corrections.Identity]:
+    """The events that events of this batch stand for."""
+    return [
+        (owner[0], event.source, named)
+        for _, event in batch.events
+        if (named := corrections.named_by(event)) is not None and (owner := owners.get(_owner_named(event)))
+    ]
+
+
+def _first(event: UsageEvent, owner: Owner, firsts: Mapping[corrections.Identity, Charged]) -> Charged | None:
+    """What was booked for the event that this one stands for, if it names one. Raises Refused when it may not."""
+    named = corrections.named_by(event)
+    if named is None:
+        return None
+    account_id, key_id = owner
+    return corrections.check(event, key_id, firsts.get((account_id, event.source, named)))
 
 
 def _unknown_owner(event: UsageEvent) -> Refused:

@@ -11,28 +11,32 @@ incoming AS (
   SELECT *
   FROM unnest(
     %(account_ids)s, %(sources)s, %(ids)s, %(digests)s, %(times)s, %(price_ids)s, %(quantities)s, %(amounts)s,
-    %(reviews)s, %(corrects)s, %(key_ids)s, %(upstreams)s, %(bodies)s
+    %(reviews)s, %(corrects)s, %(key_ids)s, %(upstreams)s, %(costs)s, %(bodies)s
   ) WITH ORDINALITY AS t(
-    account_id, source, id, digest, time, price_ids, quantities, picos, review, corrects, key_id, upstream, body, position
+    account_id, source, id, digest, time, price_ids, quantities, picos, review, corrects, key_id, upstream, cost, body,
+    position
   )
 ),
 lines AS (
-  SELECT position, price_id, quantity, picos * 0.000000000001 AS amount, requests
-  FROM unnest(%(line_positions)s, %(line_price_ids)s, %(line_quantities)s, %(line_amounts)s, %(line_requests)s)
-    AS t(position, price_id, quantity, picos, requests)
+  SELECT position, price_id, quantity, picos * 0.000000000001 AS amount, cost_picos * 0.000000000001 AS cost,
+         requests, costed
+  FROM unnest(
+    %(line_positions)s, %(line_price_ids)s, %(line_quantities)s, %(line_amounts)s, %(line_costs)s, %(line_requests)s,
+    %(line_costed)s
+  ) AS t(position, price_id, quantity, picos, cost_picos, requests, costed)
 ),
 
 -- Identity decides: an event that is there already is left alone, and so are all the steps below for it.
 booked AS (
   INSERT INTO charges (
-    account_id, source, id, digest, time, transaction, position, price_ids, quantities, amount, review, corrects
+    account_id, source, id, digest, time, transaction, position, price_ids, quantities, amount, review, corrects, cost
   )
   SELECT account_id, source, id, digest, time, transaction, position, price_ids::integer[], quantities::bigint[],
-         picos * 0.000000000001, review, corrects
+         picos * 0.000000000001, review, corrects, cost::numeric
   FROM incoming, number
   ORDER BY account_id, source, id
   ON CONFLICT DO NOTHING
-  RETURNING account_id, transaction, position, digest, time, date_bin('15 minutes', time, 'epoch') AS slot, amount
+  RETURNING account_id, transaction, position, digest, time, date_bin('15 minutes', time, 'epoch') AS slot, amount, cost
 ),
 
 -- The open holds that these events name; the first event that names one captures it (rules.md Holds).
@@ -81,22 +85,34 @@ billed AS (
   SELECT booked.*, account.seq, account.posted, greatest(booked.slot, account.open_from) AS billed
   FROM booked JOIN account USING (account_id)
 ),
+
+-- What customers pay, and what upstreams take, each by the quarter hour billed. A correction may give back.
 posted AS (
   INSERT INTO postings (account_id, transaction, line, seq, kind, source, destination, amount, balance, effective_at)
-  SELECT account_id, transaction, row_number() OVER (PARTITION BY account_id ORDER BY billed), seq,
-         'usage', 'wallet', 'revenue', sum(amount), posted, billed
-  FROM billed
-  GROUP BY account_id, transaction, seq, posted, billed
+  SELECT account_id, transaction, row_number() OVER (PARTITION BY account_id ORDER BY kind DESC, billed), seq, kind,
+         CASE WHEN amount < 0 THEN payee ELSE payer END, CASE WHEN amount < 0 THEN payer ELSE payee END, abs(amount),
+         posted, billed
+  FROM (
+    SELECT account_id, transaction, seq, posted, billed,
+           'usage' AS kind, 'wallet' AS payer, 'revenue' AS payee, sum(amount) AS amount
+    FROM billed
+    GROUP BY account_id, transaction, seq, posted, billed
+    UNION ALL
+    SELECT account_id, transaction, seq, posted, billed, 'cost', 'upstreams', 'costs', sum(cost)
+    FROM billed
+    WHERE cost <> 0
+    GROUP BY account_id, transaction, seq, posted, billed
+  ) AS sums
   RETURNING 1
 ),
 rolled_up AS (
   INSERT INTO usage_rollups AS sums (
     account_id, billed, slot, price_id, key_id, upstream,
-    events, requests, quantity, amount, first_time, last_time, evidence
+    events, requests, quantity, amount, cost, costed, first_time, last_time, evidence
   )
   SELECT billed.account_id, billed, slot, price_id, coalesce(key_id, ''), coalesce(upstream, ''),
-         count(*), sum(requests), sum(quantity), sum(lines.amount), min(billed.time), max(billed.time),
-         sha256(string_agg(billed.digest, '' ORDER BY position))
+         count(*), sum(requests), sum(quantity), sum(lines.amount), sum(lines.cost), sum(costed),
+         min(billed.time), max(billed.time), sha256(string_agg(billed.digest, '' ORDER BY position))
   FROM billed JOIN lines USING (position) JOIN incoming USING (position)
   GROUP BY billed.account_id, billed, slot, price_id, coalesce(key_id, ''), coalesce(upstream, '')
   ON CONFLICT (account_id, billed, slot, price_id, key_id, upstream) DO UPDATE
@@ -104,6 +120,8 @@ rolled_up AS (
       requests = sums.requests + excluded.requests,
       quantity = sums.quantity + excluded.quantity,
       amount = sums.amount + excluded.amount,
+      cost = sums.cost + excluded.cost,
+      costed = sums.costed + excluded.costed,
       first_time = least(sums.first_time, excluded.first_time),
       last_time = greatest(sums.last_time, excluded.last_time),
       evidence = sha256(sums.evidence || excluded.evidence)

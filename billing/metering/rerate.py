@@ -10,10 +10,13 @@ from collections.abc import Callable
 import msgspec
 from psycopg.rows import DictRow
 
+from billing.db.dollars import picos
 from billing.db.pool import Connection, Pool
-from billing.metering.assess import UNPRICED_DIMENSION, UNPRICED_MODEL, Assessed, Refused, assess
+from billing.metering.assess import UNPRICED_DIMENSION, UNPRICED_MODEL, Assessed, assess
+from billing.metering.corrections import Charged
 from billing.metering.events import RERATED, UsageEvent, has_usage
 from billing.metering.intake import Intake
+from billing.metering.refused import Refused
 from billing.prices.terms import Terms
 from pricing import money
 from pricing.adjust import adjusted
@@ -33,7 +36,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 WAITING = """
-SELECT account_id, source, charges.id, events.key_id, events.body::text AS body,
+SELECT account_id, source, charges.id, events.key_id, events.body::text AS body, charges.cost,
        verdict, unit, billed_input, billed_output
 FROM charges JOIN events USING (account_id, time, source, id) LEFT JOIN verdicts USING (account_id, source, id)
 WHERE review = ANY(%(reviews)s)
@@ -83,13 +86,22 @@ async def _waiting(conn: Connection, account_id: str | None, after: tuple[str, s
 def _correction(terms: Terms, place: int, row: DictRow) -> Assessed | None:
     """What bills this event instead, or None while it has no price, or one that cannot be charged."""
     waiting = msgspec.json.decode(row["body"], type=UsageEvent)
-    event = msgspec.structs.replace(_as_judged(waiting, row), id=waiting.id + RERATED)
+    event = msgspec.structs.replace(_as_judged(waiting, row), id=waiting.id + RERATED, corrects=waiting.id)
+    first = Charged(
+        time=waiting.time,
+        lines=(),
+        cost=None if row["cost"] is None else picos(row["cost"]),
+        corrected_by=None,
+        kept=True,
+        key_id=row["key_id"],
+        upstream=waiting.upstream.name if waiting.upstream else None,
+    )
     try:
-        item = assess(place, event, row["account_id"], row["key_id"], terms=terms, latest=event.time)
+        item = assess(place, event, row["account_id"], row["key_id"], terms=terms, latest=event.time, first=first)
     except Refused as fault:
         log.warning("event %s of %s cannot be billed: %s", waiting.id, row["account_id"], fault)
         return None
-    return None if item.review else msgspec.structs.replace(item, corrects=waiting.id)
+    return None if item.review else item
 
 
 def _as_judged(event: UsageEvent, row: DictRow) -> UsageEvent:

@@ -1,7 +1,7 @@
 """The metering room's SQL: prices by number, events posted, and what is already there."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 
 import msgspec
@@ -10,7 +10,9 @@ from billing.db.arrays import BytesArray, InstantArray, Int4Array, Int8Array, Te
 from billing.db.dollars import picos
 from billing.db.pool import Connection
 from billing.metering.assess import Assessed, StoredPrice
+from billing.metering.corrections import Line
 from billing.observe.metrics import POSTINGS
+from pricing import money
 
 POST_USAGE = (files("billing.metering") / "post_usage.sql").read_text()
 
@@ -90,10 +92,11 @@ async def post_usage(conn: Connection, items: Sequence[Assessed], numbers: Seque
 
 
 def _columns(items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> dict[str, object]:
+    charged = [_charged(item, own) for item, own in zip(items, numbers, strict=True)]
     lines = [
-        (position, number, quantity, amount, place == 0 and item.corrects is None)
-        for position, (item, own) in enumerate(zip(items, numbers, strict=True), start=1)
-        for place, (number, quantity, amount) in enumerate(zip(own, item.quantities, item.amounts, strict=True))
+        (position, *line)
+        for position, (item, own) in enumerate(zip(items, charged, strict=True), start=1)
+        for line in _rolled_up(item, own)
     ]
     capturing = [(position, item.authorization) for position, item in enumerate(items, start=1) if item.authorization]
     return {
@@ -102,13 +105,14 @@ def _columns(items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> d
         "ids": TextArray.of(item.id for item in items),
         "digests": BytesArray.of(item.digest for item in items),
         "times": InstantArray.of(item.time for item in items),
-        "price_ids": TextArray.of(_array(own) for own in numbers),
-        "quantities": TextArray.of(_array(item.quantities) for item in items),
+        "price_ids": TextArray.of(_array([line[0] for line in own]) for own in charged),
+        "quantities": TextArray.of(_array([line[1] for line in own]) for own in charged),
         "amounts": Int8Array.of([item.amount for item in items]),
         "reviews": TextArray.of(item.review for item in items),
         "key_ids": TextArray.of(item.key_id for item in items),
         "corrects": TextArray.of(item.corrects for item in items),
         "upstreams": TextArray.of(item.upstream for item in items),
+        "costs": TextArray.of(None if item.cost is None else money.format(item.cost) for item in items),
         "bodies": TextArray.of(item.body for item in items),
         "hold_positions": Int4Array.of([position for position, _ in capturing]),
         "holds": TextArray.of(hold for _, hold in capturing),
@@ -116,29 +120,56 @@ def _columns(items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> d
         "line_price_ids": Int4Array.of([line[1] for line in lines]),
         "line_quantities": Int8Array.of([line[2] for line in lines]),
         "line_amounts": Int8Array.of([line[3] for line in lines]),
-        "line_requests": Int4Array.of([line[4] for line in lines]),
+        "line_costs": Int8Array.of([line[4] for line in lines]),
+        "line_requests": Int4Array.of([line[5] for line in lines]),
+        "line_costed": Int4Array.of([line[6] for line in lines]),
     }
+
+
+def _charged(item: Assessed, numbers: tuple[int, ...]) -> list[Line]:
+    """The lines of an event's charge: what it takes back, then what it charges."""
+    undone = [(number, -quantity, -amount) for number, quantity, amount in item.undone]
+    return [*undone, *zip(numbers, item.quantities, item.amounts, strict=True)]
+
+
+def _rolled_up(item: Assessed, charged: list[Line]) -> Iterator[tuple[int, int, int, int, int, int]]:
+    """What an event adds to its roll-ups, once for each price: number, quantity, amount, cost, requests, costed."""
+    if item.undone:
+        sums: dict[int, tuple[int, int]] = {}
+        for number, quantity, amount in charged:
+            known = sums.get(number, (0, 0))
+            sums[number] = (known[0] + quantity, known[1] + amount)
+        charged = [(number, quantity, amount) for number, (quantity, amount) in sums.items()]
+    first = True
+    for number, quantity, amount in charged:
+        if first:
+            yield number, quantity, amount, item.cost or 0, item.corrects is None, item.costed
+        else:
+            yield number, quantity, amount, 0, 0, 0
+        first = False
 
 
 def _array(values: Sequence[int]) -> str:
     return "{" + ",".join(map(str, values)) + "}"
 
 
-async def known(conn: Connection, items: Sequence[Assessed]) -> list[Known]:
-    """What is booked under the identities of these events, all of which are there."""
+async def known(conn: Connection, items: Sequence[Assessed]) -> dict[int, Known]:
+    """What is booked under the identities of these events, by their index; what is not there is left out."""
+    if not items:
+        return {}
     cursor = await conn.execute(
         """
-        SELECT charges.digest = given.digest AS same, charges.amount
-        FROM unnest(%(account_ids)s, %(sources)s, %(ids)s, %(digests)s) WITH ORDINALITY
-          AS given(account_id, source, id, digest, position)
+        SELECT index, charges.digest = given.digest AS same, charges.amount
+        FROM unnest(%(indexes)s, %(account_ids)s, %(sources)s, %(ids)s, %(digests)s)
+          AS given(index, account_id, source, id, digest)
         JOIN charges USING (account_id, source, id)
-        ORDER BY given.position
         """,
         {
+            "indexes": Int4Array.of([item.index for item in items]),
             "account_ids": TextArray.of(item.account_id for item in items),
             "sources": TextArray.of(item.source for item in items),
             "ids": TextArray.of(item.id for item in items),
             "digests": BytesArray.of(item.digest for item in items),
         },
     )
-    return [Known(row["same"], picos(row["amount"])) for row in await cursor.fetchall()]
+    return {row["index"]: Known(row["same"], picos(row["amount"])) for row in await cursor.fetchall()}

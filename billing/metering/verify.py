@@ -50,12 +50,40 @@ CROSS JOIN LATERAL (
     WHEN charge.corrects IS NOT NULL AND NOT EXISTS (
       SELECT FROM charges AS first
       WHERE first.account_id = charge.account_id AND first.source = charge.source AND first.id = charge.corrects
-        AND first.review IS NOT NULL
     )
-      THEN format('corrects %s, which does not wait for review', charge.corrects)
+      THEN format('stands for %s, which does not exist', charge.corrects)
   END AS fault
 ) AS found
 WHERE fault IS NOT NULL
+"""
+
+# A correction takes back what the event was charged that it stands for: each line, and nothing else.
+UNDONE = """
+SELECT format('Event %s of source %s, account %s, does not take back what %s was charged, which it stands for.',
+              later.id, later.source, later.account_id, first.id) AS difference
+FROM charges AS later
+JOIN charges AS first
+  ON first.account_id = later.account_id AND first.source = later.source AND first.id = later.corrects
+CROSS JOIN LATERAL (
+  SELECT jsonb_object_agg(price_id, quantity) AS lines
+  FROM (
+    SELECT price_id, -sum(quantity) AS quantity
+    FROM unnest(later.price_ids, later.quantities) AS line(price_id, quantity)
+    WHERE quantity < 0
+    GROUP BY price_id
+  ) AS summed
+) AS undone
+CROSS JOIN LATERAL (
+  SELECT jsonb_object_agg(price_id, quantity) AS lines
+  FROM (
+    SELECT price_id, sum(quantity) AS quantity
+    FROM unnest(first.price_ids, first.quantities) AS line(price_id, quantity)
+    JOIN prices ON prices.id = price_id
+    WHERE quantity > 0 AND official IS NOT NULL AND dimension <> 'request'
+    GROUP BY price_id
+  ) AS summed
+) AS charged
+WHERE undone.lines IS DISTINCT FROM charged.lines
 """
 
 # What each event would add to the roll-ups, done again: every batch of every roll-up with its hash, in order.
@@ -63,7 +91,8 @@ WHERE fault IS NOT NULL
 ROLLED_UP = """
 WITH booked AS (
   SELECT charges.account_id, charges.time, transaction, seq, position, charges.digest AS own, price_ids, quantities,
-         corrects, slot, billed, coalesce(key_id, '') AS key_id, coalesce(body -> 'upstream' ->> 'name', '') AS upstream
+         corrects, cost, slot, billed, coalesce(key_id, '') AS key_id,
+         coalesce(body -> 'upstream' ->> 'name', '') AS upstream
   FROM charges
   CROSS JOIN LATERAL (SELECT date_bin('15 minutes', charges.time, 'epoch') AS slot) AS slots
   LEFT JOIN events ON events.account_id = charges.account_id AND events.source = charges.source
@@ -75,31 +104,37 @@ WITH booked AS (
   ) AS posted
 ),
 batches AS (
-  SELECT account_id, billed, slot, price_id, key_id, upstream, seq,
-         count(*) AS events, sum((place = 1 AND corrects IS NULL)::integer) AS requests, sum(quantity) AS quantity,
-         sum(round(quantity * coalesce(official, 0) * multiplier * 1.000000000000000000000000 / unit_size, 12))
-           AS amount,
+  SELECT account_id, billed, slot, line.price_id, key_id, upstream, seq,
+         count(*) AS events, sum((place = 1 AND corrects IS NULL)::integer) AS requests, sum(line.quantity) AS quantity,
+         sum(line.amount) AS amount, sum(round(CASE WHEN place = 1 THEN coalesce(cost, 0) ELSE 0 END, 12)) AS cost,
          min(time) AS first_time, max(time) AS last_time, sha256(string_agg(own, '' ORDER BY position)) AS hash
   FROM booked
-  CROSS JOIN LATERAL unnest(price_ids, quantities) WITH ORDINALITY AS line(price_id, quantity, place)
-  LEFT JOIN prices ON prices.id = price_id
-  GROUP BY account_id, billed, slot, price_id, key_id, upstream, transaction, seq
+  CROSS JOIN LATERAL (
+    SELECT price_id, min(place) AS place, sum(quantity) AS quantity, sum(round(
+      quantity * coalesce(official, 0) * multiplier * 1.000000000000000000000000 / unit_size, 12
+    )) AS amount
+    FROM unnest(price_ids, quantities) WITH ORDINALITY AS line(price_id, quantity, place)
+    LEFT JOIN prices ON prices.id = price_id
+    GROUP BY price_id
+  ) AS line
+  GROUP BY account_id, billed, slot, line.price_id, key_id, upstream, transaction, seq
 ),
 charged AS (
   SELECT account_id, billed, slot, price_id, key_id, upstream,
          sum(events) AS events, sum(requests) AS requests, sum(quantity) AS quantity, sum(amount) AS amount,
-         min(first_time) AS first_time, max(last_time) AS last_time, array_agg(hash ORDER BY seq) AS hashes
+         sum(cost) AS cost, min(first_time) AS first_time, max(last_time) AS last_time,
+         array_agg(hash ORDER BY seq) AS hashes
   FROM batches
   GROUP BY account_id, billed, slot, price_id, key_id, upstream
 )
 SELECT account_id, billed, slot, price_id, key_id, upstream, hashes, r.evidence,
-       ARRAY[r.events::text, r.requests::text, r.quantity::text, r.amount::text, r.first_time::text, r.last_time::text]
-         AS said,
-       ARRAY[c.events::text, c.requests::text, c.quantity::text, c.amount::text, c.first_time::text, c.last_time::text]
-         AS charged
+       ARRAY[r.events::text, r.requests::text, r.quantity::text, r.amount::text, r.cost::text, r.first_time::text,
+             r.last_time::text] AS said,
+       ARRAY[c.events::text, c.requests::text, c.quantity::text, c.amount::text, c.cost::text, c.first_time::text,
+             c.last_time::text] AS charged
 FROM usage_rollups AS r FULL JOIN charged AS c USING (account_id, billed, slot, price_id, key_id, upstream)
-WHERE (r.events, r.requests, r.quantity, r.amount, r.first_time, r.last_time)
-        IS DISTINCT FROM (c.events, c.requests, c.quantity, c.amount, c.first_time, c.last_time)
+WHERE (r.events, r.requests, r.quantity, r.amount, r.cost, r.first_time, r.last_time)
+        IS DISTINCT FROM (c.events, c.requests, c.quantity, c.amount, c.cost, c.first_time, c.last_time)
    OR cardinality(hashes) > 1
    OR r.evidence IS DISTINCT FROM hashes[1]
 """
@@ -173,7 +208,7 @@ SELECT id, digest, model, dimension, variant, unit, unit_size, official::text AS
 FROM prices
 """
 
-SUMS = ("events", "requests", "quantity", "amount", "first time", "last time")
+SUMS = ("events", "requests", "quantity", "amount", "cost", "first time", "last time")
 
 
 async def _rollup_differences(conn: Connection) -> list[str]:
@@ -243,7 +278,12 @@ def _body_fault(row: Row, prices: dict[int, StoredPrice], shipped: Book) -> str 
         usage = read(event.usage) if has_usage(event.usage) else NOTHING
     except (msgspec.MsgspecError, UsageError) as error:
         return f"{place} has a body that is no event: {said(error)}."
-    charged = [prices[number] for number in row["price_ids"] if number in prices]
+    anew = [
+        (number, quantity)
+        for number, quantity in zip(row["price_ids"], row["quantities"], strict=False)
+        if quantity > 0
+    ]
+    charged = [prices[number] for number, _ in anew if number in prices]
     own = [name for name in ("id", "source", "time") if getattr(event, name) != row[name]]
     if event.account != row["account_id"]:
         own.append("account")
@@ -251,7 +291,8 @@ def _body_fault(row: Row, prices: dict[int, StoredPrice], shipped: Book) -> str 
         _is_called(event.served_model or usage.served_model or event.model, price.model, shipped) for price in charged
     ):
         own.append("model")
-    if not _is_charged(usage, charged, row):
+    quantities = [quantity for _, quantity in anew]
+    if len(row["price_ids"]) != len(row["quantities"]) or not _is_charged(usage, charged, quantities, row):
         own.append("usage")
     if not own and hashlib.sha256(_canonical(event)).digest() != row["digest"]:
         own.append("content")
@@ -276,12 +317,11 @@ def _is_called(name: str, model: str, shipped: Book) -> bool:
     return card is not None and card.name == model
 
 
-def _is_charged(usage: Usage, prices: list[StoredPrice], row: Row) -> bool:
+def _is_charged(usage: Usage, prices: list[StoredPrice], quantities: list[int], row: Row) -> bool:
     """Whether the quantities charged are those of the usage, as its verdict corrects it; where nothing was billed,
     whether there was a reason."""
-    quantities: list[int] = row["quantities"]
     entries = {price.entry for price in prices}
-    if entries == {"unpriced"}:
+    if entries <= {"unpriced", "voided"}:
         return quantities == [1]
     if row["verdict"] is not None:
         if usage.is_zero:  # the quantities are our count
@@ -299,7 +339,7 @@ def _is_charged(usage: Usage, prices: list[StoredPrice], row: Row) -> bool:
     )
 
 
-CHARGES = (query(FACTORS), _price_differences, query(REVIEWS))
+CHARGES = (query(FACTORS), _price_differences, query(REVIEWS), query(UNDONE))
 ROLLUPS = (_rollup_differences,)
 VERIFICATION = (query(VERDICTS), query(VERDICT_ROLLUPS))
 EVENTS = (query(KEPT), query(KEPT_TWICE), _body_differences)

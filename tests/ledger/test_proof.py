@@ -102,7 +102,7 @@ TAMPERED = {
     "charges.review unknown": ("UPDATE charges SET review = 'x'", ["waits for a review that does not exist: x"]),
     "charges.corrects": (
         "UPDATE charges SET corrects = 'late' WHERE id = 'e1'",
-        ["corrects late, which does not wait", "says requests"],
+        ["does not take back what late was charged", "says requests"],
     ),
     # The ledger.
     "balances.posted": ("UPDATE balances SET posted = posted + 1", ["but its postings sum up to"]),

@@ -1,0 +1,138 @@
+"""Events that stand for others: a correction says what was really used, a void that nothing was (rules.md Usage 5).
+
+Both are events with an identity of their own, and name the one they stand for; both remain. What the named event was
+charged is taken back line by line, at the prices it was charged by, and what the new one says is charged.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+
+from billing.db.arrays import TextArray
+from billing.db.dollars import picos
+from billing.db.pool import Connection
+from billing.metering.events import UsageEvent, has_usage
+from billing.metering.refused import Refused
+from pricing.charge import recompute
+
+Identity = tuple[str, str, str]
+"""Account, source, id."""
+
+
+Line = tuple[int, int, int]
+"""Price number, quantity, picodollars."""
+
+
+class Charged(msgspec.Struct, frozen=True, kw_only=True):
+    """What was booked for an event that is to be corrected. `lines` are those that are to be taken back.
+
+    `cost` in picodollars, of the named event together with all it stands for. `key_id` and `upstream` are known only
+    while the event itself is `kept`.
+    """
+
+    time: datetime
+    lines: tuple[Line, ...]
+    cost: int | None
+    corrected_by: str | None
+    kept: bool
+    key_id: str | None
+    upstream: str | None
+
+    def cost_change(self, cost: int | None) -> int | None:
+        """By how much the cost changes when it is this one; what is not known leaves it as it was."""
+        return None if cost is None else cost - (self.cost or 0)
+
+
+# Of a correction only what it charged anew is taken back: its other lines have taken back what came before.
+CHARGED = """
+WITH RECURSIVE named AS (
+  SELECT account_id, source, id
+  FROM unnest(%(account_ids)s, %(sources)s, %(ids)s) AS t(account_id, source, id)
+),
+chain AS (
+  SELECT account_id, source, id AS named, id, cost, corrects
+  FROM named JOIN charges USING (account_id, source, id)
+  UNION ALL
+  SELECT chain.account_id, chain.source, named, earlier.id, earlier.cost, earlier.corrects
+  FROM chain JOIN charges AS earlier
+    ON earlier.account_id = chain.account_id AND earlier.source = chain.source AND earlier.id = chain.corrects
+)
+SELECT account_id, source, id, charges.time,
+       body IS NOT NULL AS kept, key_id, body -> 'upstream' ->> 'name' AS upstream,
+       (
+         SELECT later.id FROM charges AS later
+         WHERE later.account_id = charges.account_id AND later.source = charges.source AND later.corrects = charges.id
+       ) AS corrected_by,
+       (
+         SELECT sum(chain.cost) FROM chain
+         WHERE chain.account_id = charges.account_id AND chain.source = charges.source AND chain.named = charges.id
+       ) AS cost,
+       (
+         SELECT coalesce(jsonb_agg(jsonb_build_array(
+           price_id, quantity, trim_scale(official)::text, unit_size, trim_scale(multiplier)::text
+         ) ORDER BY place), '[]')
+         FROM unnest(price_ids, quantities) WITH ORDINALITY AS line(price_id, quantity, place)
+         JOIN prices ON prices.id = price_id
+         WHERE quantity > 0 AND official IS NOT NULL AND dimension <> 'request'
+       ) AS lines
+FROM named JOIN charges USING (account_id, source, id) LEFT JOIN events USING (account_id, source, id)
+"""
+
+
+async def charged(conn: Connection, named: Iterable[Identity]) -> dict[Identity, Charged]:
+    """What was booked for each of these events; one that is not there is left out."""
+    identities = list(named)
+    if not identities:
+        return {}
+    cursor = await conn.execute(
+        CHARGED,
+        {
+            "account_ids": TextArray.of(account_id for account_id, _, _ in identities),
+            "sources": TextArray.of(source for _, source, _ in identities),
+            "ids": TextArray.of(id for _, _, id in identities),
+        },
+    )
+    return {
+        (row["account_id"], row["source"], row["id"]): Charged(
+            time=row["time"],
+            lines=tuple(
+                (price_id, quantity, recompute(quantity, official, size, multiplier))
+                for price_id, quantity, official, size, multiplier in row["lines"]
+            ),
+            cost=None if row["cost"] is None else picos(row["cost"]),
+            corrected_by=row["corrected_by"],
+            kept=row["kept"],
+            key_id=row["key_id"],
+            upstream=row["upstream"],
+        )
+        for row in await cursor.fetchall()
+    }
+
+
+def named_by(event: UsageEvent) -> str | None:
+    """The id of the event that this one stands for."""
+    return event.corrects if event.voids is None else event.voids
+
+
+def check(event: UsageEvent, key_id: str | None, first: Charged | None) -> Charged:
+    """What is to be taken back. Raises Refused when this event cannot stand for the one it names."""
+    field = "corrects" if event.voids is None else "voids"
+    named = named_by(event)
+    if first is None:
+        raise Refused("unknown_event", f"$.{field}", f"No event {named} of this account and source is booked.")
+    if first.corrected_by not in (None, event.id):
+        detail = f"{named} is corrected already, by {first.corrected_by}; to correct that, name it."
+        raise Refused("already_corrected", f"$.{field}", detail)
+    if event.voids is not None and has_usage(event.usage):
+        raise Refused("void_with_usage", "$.usage", "A void says that nothing is to be billed: leave `usage` out.")
+    if event.time != first.time:
+        detail = f"It stands for an event of {first.time.isoformat()}, so it has the same time."
+        raise Refused("corrected_time", "$.time", detail)
+    if key_id is not None and first.kept and key_id != first.key_id:
+        raise Refused("corrected_key", f"$.{field}", f"{named} was not sent with this API key.")
+    upstream = None if event.upstream is None else event.upstream.name
+    if first.kept and upstream != first.upstream:
+        detail = f"{named} was served by {first.upstream or 'an upstream that was not named'}: say the same."
+        raise Refused("corrected_upstream", "$.upstream", detail)
+    return first
