@@ -37,12 +37,12 @@ def unreadable(request: Schema) -> bool:
     for key in ("tools", "functions"):
         if request.get(key) and not isinstance(request[key], list):
             return True
-    kinds = [
+    given = _list(request.get("functions")) + [
         tool
         for tool in _list(request.get("tools"))
         if not isinstance(tool, dict) or tool.get("type", "function") == "function"
     ]
-    if len(functions({"tools": kinds})) < len(kinds):
+    if len(functions(request)) < len(given):
         return True
     if not all(isinstance(one.get("parameters") or {}, dict) for one in functions(request)):
         return True

@@ -42,6 +42,7 @@ UNREADABLE: list[dict[str, Any]] = [
     {"tools": [{"type": "function", "function": {"name": 5}}]},
     {"tools": [{"type": "function", "function": {"name": "f", "parameters": "{}"}}]},
     {"functions": "f"},
+    {"functions": [{"parameters": {}}]},
     {"response_format": "json"},
     {"response_format": {"type": "grammar"}},
     {"response_format": {"type": "json_schema", "json_schema": "x"}},

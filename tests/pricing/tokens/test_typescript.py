@@ -159,7 +159,18 @@ REPEATED = {
 }
 
 
-@pytest.mark.parametrize("schema", [DEEP, FAN, REPEATED, {"properties": {"x": {"$ref": "#/properties/x"}}}])
+HEAVY = {
+    "$defs": {"d": {"type": "object", "default": {"a": ["long " * 10_000]}}},
+    "properties": {f"p{i}": {"$ref": "#/$defs/d"} for i in range(10_000)},
+}
+KINDS: dict[str, Any] = {"type": ["object"] * 50}
+for _ in range(8):
+    KINDS = {"type": ["object"] * 50, "properties": {"x": KINDS}}
+
+
+@pytest.mark.parametrize(
+    "schema", [DEEP, FAN, REPEATED, HEAVY, KINDS, {"properties": {"x": {"$ref": "#/properties/x"}}}]
+)
 @pytest.mark.parametrize("model", ["gpt-4", "gpt-4o"])
 def test_a_schema_that_expands_without_end_is_refused_or_ends(schema: dict[str, Any], model: str) -> None:
     request = {
