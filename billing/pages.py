@@ -37,7 +37,7 @@ async def rows_of(
     Raises Invalid when both edges are given, or an edge is not in the list.
     """
     if page.starting_after and page.ending_before:
-        raise Invalid("two_cursors", "Give starting_after or ending_before, not both.")
+        raise two_cursors()
     backwards = page.ending_before is not None
     query = sql.SQL(
         """
@@ -65,5 +65,13 @@ async def rows_of(
 async def _check_edge(conn: Connection, select: LiteralString, parameters: dict[str, Any], edge: str) -> None:
     query = sql.SQL("SELECT FROM ({}) AS listed WHERE id = %(edge)s").format(sql.SQL(select))
     if await (await conn.execute(query, {**parameters, "edge": edge})).fetchone() is None:
-        detail = f"There is no {edge[:80]} in this list."
-        raise Invalid("unknown_cursor", detail, (Fault("unknown_cursor", detail, "starting_after | ending_before"),))
+        raise unknown_cursor(edge)
+
+
+def two_cursors() -> Invalid:
+    return Invalid("two_cursors", "Give starting_after or ending_before, not both.")
+
+
+def unknown_cursor(edge: str) -> Invalid:
+    detail = f"There is no {edge[:80]} in this list."
+    return Invalid("unknown_cursor", detail, (Fault("unknown_cursor", detail, "starting_after | ending_before"),))

@@ -16,7 +16,7 @@ from billing.accounts.keys import Key, Principal
 from billing.accounts.limits import KeySpending
 from billing.accounts.networks import network
 from billing.accounts.store import Account, Changes
-from billing.credits import store as credits
+from billing.credits import current
 from billing.db.pool import Connection, Pool
 from billing.errors import Fault, Invalid, Unprocessable
 from billing.http import Cursor, Limit, requires
@@ -205,11 +205,7 @@ async def _past_balance(pool: Pool, account_id: str, text: str) -> PastBalance:
 
 async def _balance(pool: Pool, account_id: str) -> BalanceView:
     async with pool.connection() as conn:
-        balance = await store.balance(conn, account_id)
-        if balance.credits_due:
-            async with conn.transaction():
-                await credits.settle(conn, [account_id])
-            balance = await store.balance(conn, account_id)
+        balance = await current.balance(conn, account_id)
     return BalanceView(
         account=account_id,
         currency="USD",

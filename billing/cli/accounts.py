@@ -14,6 +14,7 @@ from billing.accounts.store import Account
 from billing.cli._database import run_with_pool
 from billing.cli._input import TimeZone, checked
 from billing.cli._print import as_json_option, console, exact, print_json, table
+from billing.credits import current
 from billing.db.pool import Connection, Pool
 from billing.pages import Page
 from billing.prices.keeper import TermsKeeper
@@ -86,7 +87,7 @@ async def _newest(conn: Connection, limit: int) -> tuple[list[Shown], bool]:
 
 
 async def _shown(conn: Connection, account: Account) -> Shown:
-    balance = await store.balance(conn, account.id)
+    balance = await current.balance(conn, account.id)
     return Shown(account=account, balance=money.format(balance.posted), as_of=balance.as_of)
 
 

@@ -1,15 +1,19 @@
 """The ledger, read back."""
 
+import re
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from psycopg import sql
 
 from billing.db.dollars import picos
 from billing.db.pool import Connection
 from billing.errors import NotFound
-from billing.pages import Page, rows_of
+from billing.pages import Page, two_cursors, unknown_cursor
 from pricing import money
+
+POSTING_ID = re.compile(r"([0-9]{1,18})\.([0-9]{1,9})", re.ASCII)
 
 
 class PostingView(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,15 +63,43 @@ async def by_number(conn: Connection, account_id: str, transaction: int) -> Post
 
 
 async def journal(conn: Connection, account_id: str, page: Page) -> tuple[list[PostingView], bool]:
-    """A page of the account's postings, newest first, and whether more follow."""
-    rows, more = await rows_of(
-        conn,
-        "SELECT *, transaction || '.' || line AS id FROM postings WHERE account_id = %(account_id)s",
-        {"account_id": account_id},
-        newest_by="seq",
-        page=page,
-    )
-    return [posting_view(row) for row in rows], more
+    """A page of the account's postings, newest first, and whether more follow. Raises Invalid: see `rows_of`.
+
+    Reads as much of the journal as it answers, however long that is: by the order of the transactions (`seq`, `line`),
+    with the edge found by its key.
+    """
+    if page.starting_after and page.ending_before:
+        raise two_cursors()
+    edge = page.ending_before or page.starting_after
+    backwards = page.ending_before is not None
+    seq, line = (None, None) if edge is None else await _place(conn, account_id, edge)
+    query = sql.SQL(
+        """
+        SELECT * FROM postings
+        WHERE account_id = %(account_id)s
+          AND (%(seq)s::bigint IS NULL OR (seq, line) {older} (%(seq)s::bigint, %(line)s::integer))
+        ORDER BY seq {direction}, line {direction}
+        LIMIT %(limit)s + 1
+        """
+    ).format(older=sql.SQL(">" if backwards else "<"), direction=sql.SQL("ASC" if backwards else "DESC"))
+    parameters = {"account_id": account_id, "seq": seq, "line": line, "limit": page.limit}
+    found = await (await conn.execute(query, parameters)).fetchall()
+    kept = [posting_view(row) for row in found[: page.limit]]
+    return (kept[::-1] if backwards else kept), len(found) > page.limit
+
+
+async def _place(conn: Connection, account_id: str, edge: str) -> tuple[int, int]:
+    """Where the posting of this id stands in the account's journal."""
+    named = POSTING_ID.fullmatch(edge)
+    if named is not None:
+        cursor = await conn.execute(
+            "SELECT seq, line FROM postings WHERE account_id = %s AND transaction = %s AND line = %s",
+            [account_id, int(named[1]), int(named[2])],
+        )
+        row = await cursor.fetchone()
+        if row is not None:
+            return row["seq"], row["line"]
+    raise unknown_cursor(edge)
 
 
 class PastBalance(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,6 +41,17 @@ async def test_the_journal_tells_every_movement_to_the_last_digit(client: httpx.
     first = (await client.get("/v1/postings", params={"account": account, "limit": 2})).json()
     rest = {"account": account, "starting_after": first["data"][-1]["id"]}
     assert [row["seq"] for row in (await client.get("/v1/postings", params=rest)).json()["data"]] == [1]
+    newer = {"account": account, "ending_before": journal[-1]["id"], "limit": 1}
+    before = (await client.get("/v1/postings", params=newer)).json()
+    assert ([row["seq"] for row in before["data"]], before["has_more"]) == ([2], True)
+    for edges, code in {
+        (("starting_after", "1.1"), ("ending_before", "1.1")): "two_cursors",
+        (("starting_after", f"{journal[0]['transaction']}.9"),): "unknown_cursor",
+        (("starting_after", "9" * 40 + ".1"),): "unknown_cursor",
+        (("ending_before", "x"),): "unknown_cursor",
+    }.items():
+        refused = await client.get("/v1/postings", params={"account": account, **dict(edges)})
+        assert (refused.status_code, refused.json()["code"]) == (400, code)
 
 
 async def test_the_same_key_is_the_same_top_up(client: httpx.AsyncClient) -> None:
