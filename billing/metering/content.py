@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from billing.metering import mending
 from pricing import tokens
 from pricing import usage as usages
 from pricing.errors import UsageError
@@ -27,6 +28,7 @@ NOT_AN_OBJECT: Final = "content is not an object"
 _EVENT_STREAM: Final = re.compile(r"\s*(?:data|event|id|retry)?:")
 _ANSWER: Final = ("choices", "output", "data", "text")
 _DELIVERED_NOTHING: Final = Count(0, 0, 0)
+_REASONED: Final = Count(0, None, 0, "reasoning is billed and not shown")
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +96,8 @@ def _unanswered(exchange: Exchange, response: Object | Uncounted | None, found: 
         return response
     if response is None or exchange.whole or any(response.get(name) for name in _ANSWER):
         return found
-    return _DELIVERED_NOTHING
+    family = tokens.model(exchange.model)
+    return _REASONED if family is not None and family.reasons else _DELIVERED_NOTHING
 
 
 def _usage(found: Counted, request: Mapping[str, Any]) -> Usage | None:
@@ -109,6 +112,8 @@ def _usage(found: Counted, request: Mapping[str, Any]) -> Usage | None:
 # ── reading ──
 def read(content: bytes) -> Read | Uncounted:
     """The two sides of a content, a stream put together."""
+    if content == mending.TOO_DEEP:
+        return Uncounted(TOO_DEEP)
     try:
         given = _decode(content)
     except RecursionError:

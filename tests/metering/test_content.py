@@ -113,6 +113,11 @@ def test_a_whole_answer_that_holds_nothing_is_not_taken_for_none(response):
     assert verify(exchange(HELLO, response)).verification.output.verdict == "unverifiable"
 
 
+def test_of_a_cut_stream_hidden_reasoning_may_be_owed():
+    found = verify(exchange(HELLO, [], model="o3", reported=Reported(input=9, output=400), whole=False))
+    assert found.verification.output.verdict == "within_bounds"
+
+
 def test_a_cut_stream_whose_answer_was_not_given_is_not_taken_for_none():
     assert verify(exchange(HELLO, ..., whole=False)).verification.output.reason == "the response was not given"
 
@@ -136,7 +141,7 @@ def test_an_answer_that_finished_before_the_cut_is_whole():
         (b"null", "content is not an object"),
         (b"7", "content is not an object"),
         (b'["' + SECRET.encode() + b'"]', "content is not an object"),
-        (b'"too deep"', "content is not an object"),
+        (b'"too deep"', "content is nested too deeply"),
         (b"[" * 100_000, "content is nested too deeply"),
         (b'{"request":' * 100_000, "content is nested too deeply"),
     ],
