@@ -105,6 +105,18 @@ async def test_what_is_voided_names_what_gave_it(customer: Customer) -> None:
     assert await customer.holds() == (0, 0)
 
 
+async def test_what_usage_gives_back_goes_to_the_wallet(customer: Customer) -> None:
+    await customer.give(5, reference="a")
+    first = customer.event(4, time="2026-10-05T08:00:00Z")
+    await customer.take([first])
+    less = customer.event(1, time="2026-10-05T08:00:00Z", corrects=first["id"])
+    await customer.take([less, customer.event(2, time="2026-10-05T09:00:00Z")])
+    assert await customer.holds() == (2, 0)  # 3 given back to the wallet; 1 of the 2 paid by what credit was left
+    assert await customer.grants() == {"a": ("used", 0, 5)}
+    async with customer.pool.connection() as conn:
+        assert await proof.differences(conn, lambda _claim, _found: None) == []
+
+
 async def test_a_grant_is_never_posted_into_a_closed_period(customer: Customer) -> None:
     now = from_now(0)
     await customer.give(1, reference="a", effective_at=now + DAY, expires_at=now + 2 * DAY)

@@ -80,3 +80,29 @@ def test_what_is_append_only_stays(url, table, statement):
     composed = sql.SQL(statement).format(*[sql.Identifier(table), column, column][: statement.count("{}")])
     with psycopg.connect(url) as conn, pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="append-only"):
         conn.execute(composed)
+
+
+def test_a_book_from_before_credits_is_kept(empty_database):
+    """What the first release booked is as it was, and has no credits."""
+    with engine(empty_database).connect() as connection:
+        command.upgrade(configuration(connection), "2026_11_23")
+    with psycopg.connect(empty_database) as conn:
+        conn.execute(
+            """
+            INSERT INTO accounts (id, name) VALUES ('acct_a', 'a');
+            INSERT INTO balances (account_id, posted, transactions) VALUES ('acct_a', 5, 1);
+            INSERT INTO postings (account_id, transaction, line, seq, kind, source, destination, amount, balance,
+                                  effective_at)
+            VALUES ('acct_a', 1, 1, 1, 'top_up', 'cash', 'wallet', 5, 5, now());
+            """
+        )
+    migrate(empty_database)
+    with psycopg.connect(empty_database) as conn:
+        balance = conn.execute("SELECT posted, credits, credits_due_at FROM balances").fetchone()
+        assert balance == (5, 0, None)
+        assert conn.execute("SELECT kind, amount, grant_id, reverses FROM postings").fetchone() == (
+            "top_up",
+            5,
+            None,
+            None,
+        )
