@@ -23,7 +23,7 @@ def test_no_true_recording_is_accused(scores: Any) -> None:
     situations, _ = scores
     assert total(situations, "sides") > 3_700
     assert [key for key, score in situations.items() if score.over] == []
-    assert total(situations, "under") <= 3  # two recordings that were edited
+    assert total(situations, "under") <= 4  # three recordings that were edited
 
 
 def test_inflated_copies_are_caught(scores: Any) -> None:
@@ -70,7 +70,7 @@ def test_no_repository_depends_on_its_own_evidence(scoring: ModuleType, vectors:
     assert len(left_out) == 11
     sides, beyond, accused = (sum(counts[at] for counts in left_out.values()) for at in range(3))
     assert beyond <= 0.01 * sides
-    assert accused <= 3  # too low, all of them: two recordings that were edited
+    assert accused <= 4  # too low, all of them: three recordings that were edited
 
 
 # What a request may carry without a word more for the model, and what it may lack.
