@@ -4,17 +4,12 @@ Both are events with an identity of their own, and name the one they stand for; 
 charged is taken back line by line, at the prices it was charged by, and what the new one says is charged.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
 
-from billing.db.arrays import TextArray
-from billing.db.dollars import picos
-from billing.db.pool import Connection
 from billing.metering.events import UsageEvent, has_usage
 from billing.metering.refused import Refused
-from pricing.charge import recompute
 
 Identity = tuple[str, str, str]
 """Account, source, id."""
@@ -42,72 +37,6 @@ class Charged(msgspec.Struct, frozen=True, kw_only=True):
     def cost_change(self, cost: int | None) -> int | None:
         """By how much the cost changes when it is this one; what is not known leaves it as it was."""
         return None if cost is None else cost - (self.cost or 0)
-
-
-# Of a correction only what it charged anew is taken back: its other lines have taken back what came before.
-CHARGED = """
-WITH RECURSIVE named AS (
-  SELECT account_id, source, id
-  FROM unnest(%(account_ids)s, %(sources)s, %(ids)s) AS t(account_id, source, id)
-),
-chain AS (
-  SELECT account_id, source, id AS named, id, cost, corrects
-  FROM named JOIN charges USING (account_id, source, id)
-  UNION ALL
-  SELECT chain.account_id, chain.source, named, earlier.id, earlier.cost, earlier.corrects
-  FROM chain JOIN charges AS earlier
-    ON earlier.account_id = chain.account_id AND earlier.source = chain.source AND earlier.id = chain.corrects
-)
-SELECT account_id, source, id, charges.time,
-       body IS NOT NULL AS kept, key_id, body -> 'upstream' ->> 'name' AS upstream,
-       (
-         SELECT later.id FROM charges AS later
-         WHERE later.account_id = charges.account_id AND later.source = charges.source AND later.corrects = charges.id
-       ) AS corrected_by,
-       (
-         SELECT sum(chain.cost) FROM chain
-         WHERE chain.account_id = charges.account_id AND chain.source = charges.source AND chain.named = charges.id
-       ) AS cost,
-       (
-         SELECT coalesce(jsonb_agg(jsonb_build_array(
-           price_id, quantity, trim_scale(official)::text, unit_size, trim_scale(multiplier)::text
-         ) ORDER BY place), '[]')
-         FROM unnest(price_ids, quantities) WITH ORDINALITY AS line(price_id, quantity, place)
-         JOIN prices ON prices.id = price_id
-         WHERE quantity > 0 AND official IS NOT NULL AND dimension <> 'request'
-       ) AS lines
-FROM named JOIN charges USING (account_id, source, id) LEFT JOIN events USING (account_id, source, id)
-"""
-
-
-async def charged(conn: Connection, named: Iterable[Identity]) -> dict[Identity, Charged]:
-    """What was booked for each of these events; one that is not there is left out."""
-    identities = list(named)
-    if not identities:
-        return {}
-    cursor = await conn.execute(
-        CHARGED,
-        {
-            "account_ids": TextArray.of(account_id for account_id, _, _ in identities),
-            "sources": TextArray.of(source for _, source, _ in identities),
-            "ids": TextArray.of(id for _, _, id in identities),
-        },
-    )
-    return {
-        (row["account_id"], row["source"], row["id"]): Charged(
-            time=row["time"],
-            lines=tuple(
-                (price_id, quantity, recompute(quantity, official, size, multiplier))
-                for price_id, quantity, official, size, multiplier in row["lines"]
-            ),
-            cost=None if row["cost"] is None else picos(row["cost"]),
-            corrected_by=row["corrected_by"],
-            kept=row["kept"],
-            key_id=row["key_id"],
-            upstream=row["upstream"],
-        )
-        for row in await cursor.fetchall()
-    }
 
 
 def named_by(event: UsageEvent) -> str | None:

@@ -80,7 +80,7 @@ class Intake:
         latest = datetime.now(UTC) + timedelta(seconds=self.settings.event_ahead_seconds_max)
         terms = await self.terms.fresh(conn)
         owners = await self.remembered.owners_of(conn, {_owner_named(event) for _, event in batch.events})
-        firsts = await corrections.charged(conn, _named(batch, owners))
+        firsts = await store.charged(conn, _named(batch, owners))
         assessed: list[Assessed] = []
         refused = faulty(batch)
         for index, event in batch.events:

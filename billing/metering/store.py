@@ -10,9 +10,10 @@ from billing.db.arrays import BytesArray, InstantArray, Int4Array, Int8Array, Te
 from billing.db.dollars import picos
 from billing.db.pool import Connection
 from billing.metering.assess import Assessed, StoredPrice
-from billing.metering.corrections import Line
+from billing.metering.corrections import Charged, Identity, Line
 from billing.observe.metrics import POSTINGS
 from pricing import money
+from pricing.charge import recompute
 
 POST_USAGE = (files("billing.metering") / "post_usage.sql").read_text()
 
@@ -173,3 +174,69 @@ async def known(conn: Connection, items: Sequence[Assessed]) -> dict[int, Known]
         },
     )
     return {row["index"]: Known(row["same"], picos(row["amount"])) for row in await cursor.fetchall()}
+
+
+# Of a correction only what it charged anew is taken back: its other lines have taken back what came before.
+CHARGED = """
+WITH RECURSIVE named AS (
+  SELECT account_id, source, id
+  FROM unnest(%(account_ids)s, %(sources)s, %(ids)s) AS t(account_id, source, id)
+),
+chain AS (
+  SELECT account_id, source, id AS named, id, cost, corrects
+  FROM named JOIN charges USING (account_id, source, id)
+  UNION ALL
+  SELECT chain.account_id, chain.source, named, earlier.id, earlier.cost, earlier.corrects
+  FROM chain JOIN charges AS earlier
+    ON earlier.account_id = chain.account_id AND earlier.source = chain.source AND earlier.id = chain.corrects
+)
+SELECT account_id, source, id, charges.time,
+       body IS NOT NULL AS kept, key_id, body -> 'upstream' ->> 'name' AS upstream,
+       (
+         SELECT later.id FROM charges AS later
+         WHERE later.account_id = charges.account_id AND later.source = charges.source AND later.corrects = charges.id
+       ) AS corrected_by,
+       (
+         SELECT sum(chain.cost) FROM chain
+         WHERE chain.account_id = charges.account_id AND chain.source = charges.source AND chain.named = charges.id
+       ) AS cost,
+       (
+         SELECT coalesce(jsonb_agg(jsonb_build_array(
+           price_id, quantity, trim_scale(official)::text, unit_size, trim_scale(multiplier)::text
+         ) ORDER BY place), '[]')
+         FROM unnest(price_ids, quantities) WITH ORDINALITY AS line(price_id, quantity, place)
+         JOIN prices ON prices.id = price_id
+         WHERE quantity > 0 AND official IS NOT NULL AND dimension <> 'request'
+       ) AS lines
+FROM named JOIN charges USING (account_id, source, id) LEFT JOIN events USING (account_id, source, id)
+"""
+
+
+async def charged(conn: Connection, named: Iterable[Identity]) -> dict[Identity, Charged]:
+    """What was booked for each of these events; one that is not there is left out."""
+    identities = list(named)
+    if not identities:
+        return {}
+    cursor = await conn.execute(
+        CHARGED,
+        {
+            "account_ids": TextArray.of(account_id for account_id, _, _ in identities),
+            "sources": TextArray.of(source for _, source, _ in identities),
+            "ids": TextArray.of(id for _, _, id in identities),
+        },
+    )
+    return {
+        (row["account_id"], row["source"], row["id"]): Charged(
+            time=row["time"],
+            lines=tuple(
+                (price_id, quantity, recompute(quantity, official, size, multiplier))
+                for price_id, quantity, official, size, multiplier in row["lines"]
+            ),
+            cost=None if row["cost"] is None else picos(row["cost"]),
+            corrected_by=row["corrected_by"],
+            kept=row["kept"],
+            key_id=row["key_id"],
+            upstream=row["upstream"],
+        )
+        for row in await cursor.fetchall()
+    }
