@@ -8,7 +8,7 @@ from rich.text import Text
 
 from billing import ids
 from billing.accounts import keys, store
-from billing.accounts.api import NewAccount
+from billing.accounts.api import AccountChanges, NewAccount, account_changes
 from billing.accounts.keys import Key
 from billing.accounts.store import Account
 from billing.cli._database import run_with_pool
@@ -39,6 +39,8 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
     account: Account
     balance: str
+    held: str
+    available: str
     as_of: datetime
     terms: TermsNow | msgspec.UnsetType = msgspec.UNSET
     keys: list[Key] | msgspec.UnsetType = msgspec.UNSET
@@ -88,7 +90,13 @@ async def _newest(conn: Connection, limit: int) -> tuple[list[Shown], bool]:
 
 async def _shown(conn: Connection, account: Account) -> Shown:
     balance = await current.balance(conn, account.id)
-    return Shown(account=account, balance=money.format(balance.posted), as_of=balance.as_of)
+    return Shown(
+        account=account,
+        balance=money.format(balance.posted),
+        held=money.format(balance.held),
+        available=money.format(balance.available),
+        as_of=balance.as_of,
+    )
 
 
 @command.command("create")
@@ -145,7 +153,14 @@ def show(account_id: str, as_json: bool) -> None:
     for field in ("name", "email", "address", "time_zone"):
         details.add_row(field.replace("_", " "), Text(getattr(shown.account, field) or "–"))
     details.add_row("created", f"{shown.account.created_at:%Y-%m-%d %H:%M:%S}Z")
+    details.add_row("state", Text(_state(shown.account)))
     details.add_row("balance", f"[bold]{exact(money.parse(shown.balance))}[/]")
+    for name, amount in (
+        ("held", shown.held),
+        ("credit limit", shown.account.credit_limit),
+        ("available", shown.available),
+    ):
+        details.add_row(name, exact(money.parse(amount)))
     for name, term in msgspec.structs.asdict(shown.terms).items() if shown.terms else ():
         details.add_row(name.replace("_", " "), term or "–")
     for key in shown.keys or ():
@@ -159,3 +174,59 @@ def _terms_now(terms: Terms, account_id: str) -> TermsNow:
     return TermsNow(
         plan=terms.plan_of(account_id, now), multiplier=agreed.multiplier, verification_policy=agreed.policy
     )
+
+
+def _state(account: Account) -> str:
+    if account.closed_at is not None:
+        return f"closed since {account.closed_at:%Y-%m-%d}"
+    if account.suspended_at is not None:
+        return f"suspended since {account.suspended_at:%Y-%m-%d}: {account.suspension or 'no reason given'}"
+    return "open"
+
+
+@command.command("suspend")
+@click.argument("account_id", metavar="ACCOUNT")
+@click.option("--reason", help="Shown with the account.")
+def suspend(account_id: str, reason: str | None) -> None:
+    """Authorize nothing more for an account, from now on. Usage is booked all the same."""
+    _change(account_id, checked(AccountChanges, suspended=True, reason=reason))
+    console().print(f"The account {account_id} is suspended. `billing accounts resume {account_id}` ends that.")
+
+
+@command.command("resume")
+@click.argument("account_id", metavar="ACCOUNT")
+def resume(account_id: str) -> None:
+    """End the suspension of an account."""
+    _change(account_id, checked(AccountChanges, suspended=False))
+    console().print(f"The account {account_id} is not suspended.")
+
+
+@command.command("credit-limit")
+@click.argument("account_id", metavar="ACCOUNT")
+@click.argument("dollars")
+def credit_limit(account_id: str, dollars: str) -> None:
+    """Set how far below zero the balance of an account may go."""
+    account = _change(account_id, checked(AccountChanges, credit_limit=dollars))
+    console().print(f"The account {account.id} has a credit limit of {exact(money.parse(account.credit_limit))}.")
+
+
+@command.command("close")
+@click.argument("account_id", metavar="ACCOUNT")
+@click.confirmation_option(prompt="This is for ever, and revokes the account's keys. Go on?")
+def close(account_id: str) -> None:
+    """Close an account for ever: no authorization, key or top-up more. Usage of before is still booked."""
+
+    async def work(pool: Pool, _settings: Settings) -> Account:
+        async with pool.connection() as conn:
+            return await store.close(conn, account_id)
+
+    account = run_with_pool(work)
+    console().print(f"The account {account.id} is {_state(account)}.")
+
+
+def _change(account_id: str, changes: AccountChanges) -> Account:
+    async def work(pool: Pool, _settings: Settings) -> Account:
+        async with pool.connection() as conn:
+            return await store.change(conn, account_id, account_changes(changes))
+
+    return run_with_pool(work)

@@ -6,13 +6,18 @@ import click
 from rich.text import Text
 
 from billing.accounts import keys, store
-from billing.accounts.api import IssuedKey, NewKey, NewServiceKey
+from billing.accounts import limits as key_limits
+from billing.accounts.api import IssuedKey, KeyChanges, NewKey, NewServiceKey, key_changes
 from billing.accounts.keys import Key
+from billing.accounts.limits import KeySpending
 from billing.cli._database import run_with_pool
 from billing.cli._input import Instant, checked
 from billing.cli._print import as_json_option, console, print_json, table
 from billing.db.pool import Pool
 from billing.settings import Settings
+
+NONE = "none"
+"""Given instead of a value: it lifts a limit."""
 
 
 @click.group("keys", invoke_without_command=True)
@@ -110,3 +115,42 @@ def revoke(key_id: str, as_json: bool) -> None:
         print_json(key)
     else:
         console().print(f"The key {key.id} is revoked since {key.revoked_at:%Y-%m-%d %H:%M:%S}Z.")
+
+
+@command.command("limit")
+@click.argument("key_id", metavar="KEY")
+@click.option("--day", metavar="DOLLARS", help="The most it may spend in a day (UTC).")
+@click.option("--month", metavar="DOLLARS", help="The most it may spend in a month (UTC).")
+@click.option("--total", metavar="DOLLARS", help="The most it may spend in all.")
+@click.option(
+    "--model", "models", multiple=True, help="A model it may use, or gpt-4* for all that begin so; repeatable."
+)
+@click.option("--ip", "ips", multiple=True, help="A network it may be used from, 192.0.2.0/24; repeatable.")
+@as_json_option
+def limit(key_id: str, models: tuple[str, ...], ips: tuple[str, ...], as_json: bool, **spans: str | None) -> None:
+    """Limit what a customer's key may do, and show it. `none` instead of a value lifts a limit; the others stay."""
+    given = {"models": models, "ips": ips}
+    asked = {name: None if NONE in values else list(values) for name, values in given.items() if values}
+    limits = {span: None if value == NONE else value for span, value in spans.items() if value is not None}
+    changes = key_changes(checked(KeyChanges, **asked, limits=limits))
+
+    async def work(pool: Pool, _settings: Settings) -> KeySpending:
+        async with pool.connection() as conn:
+            if asked or limits:
+                await key_limits.change(conn, key_id, changes)
+            return await key_limits.spending(conn, key_id)
+
+    key = run_with_pool(work)
+    if as_json:
+        print_json(key)
+        return
+    printed = table("limit", "dollars", "spent", title=key.id)
+    for span in keys.SPANS:
+        spent = getattr(key.spent, span) if key.spent else None
+        printed.add_row(span, getattr(key.limits, span) or "–", spent or "–")
+    console().print(printed)
+    console().print(f"  held: {key.held or '–'}   models: {_listed(key.models)}   networks: {_listed(key.ips)}")
+
+
+def _listed(names: list[str] | None) -> str:
+    return "all" if names is None else ", ".join(names)
