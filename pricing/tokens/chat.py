@@ -67,7 +67,7 @@ class Conversation:
             self.tally.unbounded("this model may add hidden tokens to every prompt")
         if not model.seen and model.layout in ("reasoning", "harmony"):
             self.tally.slack(4, 12, "this model was never recorded")
-        elif model.layout == "reasoning":
+        elif model.layout == "reasoning" and not model.hidden:
             self.tally.slack(4, 4, "this family was recorded rarely")
         elif model.layout == "launch":
             self.tally.slack(1, 0, "the answer was primed with 2 tokens at first")
