@@ -78,18 +78,22 @@ WITH lives AS (
     GROUP BY account_id, grant_id
   ) AS posted ON posted.account_id = grants.account_id AND grant_id = id
 ),
-paid AS (
+moved AS (
   SELECT account_id, transaction, seq,
+         sum(amount * ((destination = 'credits')::integer - (source = 'credits')::integer)) AS change,
          coalesce(sum(amount) FILTER (WHERE kind = 'usage' AND source = 'wallet'), 0) AS used,
          coalesce(sum(amount) FILTER (WHERE kind = 'burn'), 0) AS burnt
   FROM postings
   WHERE account_id IN (SELECT account_id FROM grants)
   GROUP BY account_id, transaction, seq
+),
+paid AS (
+  SELECT *, sum(change) OVER (PARTITION BY account_id ORDER BY seq) AS unspent FROM moved
 )
-SELECT format('Transaction %s of account %s took %s of usage and %s of credits, but grant %s was not used up.',
-              transaction, account_id, used, burnt, id) AS difference
-FROM paid JOIN lives USING (account_id)
-WHERE burnt <> used AND (burnt > used OR seq >= begun AND (ended IS NULL OR seq < ended))
+SELECT format('Transaction %s of account %s took %s of usage and %s of credits, and left credits of %s.',
+              transaction, account_id, used, burnt, unspent) AS difference
+FROM paid
+WHERE burnt > used OR (burnt < used AND unspent <> 0)
 UNION ALL
 SELECT format('Transaction %s of account %s took %s of grant %s before grant %s was used up.', transaction,
               burns.account_id, amount, grant_id, lives.id)

@@ -1,19 +1,27 @@
 """Closing months and reading invoices over HTTP."""
 
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
 import msgspec
 from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, QueryParameter
 
+from billing.accounts import store as accounts
 from billing.accounts.keys import Principal
+from billing.credits import current
 from billing.db.pool import Pool
-from billing.errors import NotFound
+from billing.errors import Invalid, NotFound
 from billing.http import Cursor, Limit, requires
 from billing.invoices import render, store
 from billing.invoices.close import OUTCOMES, Outcome, Result, Summary, close_month
-from billing.invoices.render import InvoiceView
+from billing.invoices.periods import label_of, month
+from billing.invoices.render import InvoiceView, PeriodView, StatementView
 from billing.pages import Listing, Page
 from billing.settings import Settings
+from billing.times import instant
 from pricing import money
 
 
@@ -88,6 +96,57 @@ async def get_invoice(
     return Response(wanted.print(invoice), media_type=wanted.media_type, headers=headers)
 
 
+class AccountStatement(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened to all an account has in a span of time, by the days that movements count from.
+
+    Of a closed month it says what its invoice says; of open time what is booked by now.
+    """
+
+    account: str
+    currency: str
+    period: PeriodView
+    statement: StatementView
+
+
+@get("/v1/statements", guards=[requires("customer", "admin")], tags=["invoices"])
+async def get_statement(
+    pool: NamedDependency[Pool],
+    principal: NamedDependency[Principal],
+    account: FromQuery[str | None] = None,
+    since: Annotated[str | None, QueryParameter(name="from")] = None,
+    to: FromQuery[str | None] = None,
+) -> AccountStatement:
+    """The statement of [from, to): instants, or days in the account's time zone; this month so far, if not said.
+
+    Usage is summed by the quarter hour, so a span is widened to whole ones.
+    """
+    async with pool.connection() as conn:
+        owner = await accounts.get(conn, principal.account(account))
+        zone = ZoneInfo(owner.time_zone)
+        now = await store.clock(conn)
+        start = _quarter_hour(instant(since, zone, "from") or month(label_of(now, zone), zone).start)
+        end = _quarter_hour(instant(to, zone, "to") or now, LAST_OF_QUARTER_HOUR)
+        if start >= end:
+            raise Invalid("empty_span", f"The span from {start.isoformat()} to {end.isoformat()} is empty.")
+        await current.balance(conn, owner.id)
+        found = await store.statement(conn, owner.id, start, end)
+    return AccountStatement(
+        account=owner.id,
+        currency="USD",
+        period=PeriodView(start=start, end=end, time_zone=owner.time_zone),
+        statement=StatementView(**found.amounts()),
+    )
+
+
+LAST_OF_QUARTER_HOUR = timedelta(minutes=15) - timedelta(microseconds=1)
+
+
+def _quarter_hour(at: datetime, add: timedelta = timedelta()) -> datetime:
+    """The quarter hour that an instant, with something added, lies in. Every zone's midnight is one."""
+    moved = at.astimezone(UTC) + add
+    return moved.replace(minute=moved.minute // 15 * 15, second=0, microsecond=0)
+
+
 def _owner(principal: Principal, named: str | None) -> str | None:
     """Whose invoices are asked for: a customer's own; an admin's choice, None for everybody's."""
     return principal.account(named) if principal.account_id else named
@@ -114,4 +173,4 @@ def _result_view(result: Result) -> ResultView:
     )
 
 
-router = Router("/", route_handlers=[close_period, list_invoices, get_invoice])
+router = Router("/", route_handlers=[close_period, list_invoices, get_invoice, get_statement])

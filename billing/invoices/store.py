@@ -20,6 +20,7 @@ Row = dict[str, Any]
 SUMS = ("amount_exact", "subtotal", "tax", "total", "residue")
 
 STATEMENT = (files("billing.invoices") / "statement.sql").read_text()
+SPAN = (files("billing.invoices") / "span.sql").read_text()
 USAGE = (files("billing.invoices") / "usage.sql").read_text()
 FINALIZE = (files("billing.invoices") / "finalize.sql").read_text()
 
@@ -122,6 +123,13 @@ async def moves(conn: Connection, account: Account, period: Period) -> Moves:
         later=picos(row["later"]),
         earlier_usage=row["earlier_usage"],
     )
+
+
+async def statement(conn: Connection, account_id: str, start: datetime, end: datetime) -> Statement:
+    """What happened to all an account has in [start, end)."""
+    row = await (await conn.execute(SPAN, {"account": account_id, "start": start, "end": end})).fetchone()
+    assert row is not None
+    return Statement(**{name: picos(row[name]) for name in Statement.__struct_fields__})
 
 
 async def finalize(conn: Connection, draft: Draft, transaction: int | None, prefix: str) -> str:

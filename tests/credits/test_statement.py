@@ -7,9 +7,9 @@ import pytest
 from billing import proof
 from billing.invoices.close import close_month
 from billing.invoices.invoice import Statement
-from billing.invoices.store import find
+from billing.invoices.store import find, statement
 from billing.ledger.movements import Movement, Refund, book, refund
-from tests.credits.conftest import UNIT, Customer, from_now
+from tests.credits.conftest import DAY, UNIT, Customer, from_now
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +29,11 @@ async def closed(customer: Customer, label: str) -> Statement:
         assert await proof.differences(conn, lambda _claim, _found: None) == []
     assert invoice is not None
     return invoice.statement
+
+
+async def of_span(customer: Customer, start: datetime, end: datetime) -> Statement:
+    async with customer.pool.connection() as conn:
+        return await statement(conn, customer.id, start, end)
 
 
 async def test_a_statement_tells_what_credits_did_and_closes_with_the_ledger(customer: Customer) -> None:
@@ -52,7 +57,15 @@ async def test_a_statement_tells_what_credits_did_and_closes_with_the_ledger(cus
         expired=3 * CENT * UNIT,
         adjustments=0,
     )
+    assert await of_span(customer, on(1), on(1) + 30 * DAY) == october
     await customer.void(voided.id)
     await customer.move(refund, asked)
     assert await customer.holds() == (11 * CENT, 3 * CENT)
     assert october.closing == 14 * CENT * UNIT
+
+    since = await of_span(customer, on(1) + 30 * DAY, from_now(1))
+    assert (since.opening, since.closing) == (october.closing, 11 * CENT * UNIT)
+    assert (since.top_ups, since.grants) == (-CENT * UNIT, -2 * CENT * UNIT)
+    halves = [await of_span(customer, on(1), on(10)), await of_span(customer, on(10), on(1) + 30 * DAY)]
+    assert halves[0].closing == halves[1].opening
+    assert (halves[0].usage, halves[1].expired) == (october.usage, october.expired)

@@ -39,9 +39,9 @@ TAMPERED = {
     ),
     "a burn that was too small": (
         "UPDATE postings SET amount = amount / 3 WHERE kind = 'burn'",
-        "of credits, but grant",
+        "and left credits of",
     ),
-    "a burn that was too big": ("UPDATE postings SET amount = amount * 3 WHERE kind = 'burn'", "of credits, but grant"),
+    "a burn that was too big": ("UPDATE postings SET amount = amount * 3 WHERE kind = 'burn'", "and left credits of"),
     "postings.source of a burn": ("UPDATE postings SET source = 'cash' WHERE kind = 'burn'", "books burn from cash"),
     "postings.destination of a grant": (
         "UPDATE postings SET destination = 'wallet' WHERE kind = 'grant' AND reverses IS NULL",

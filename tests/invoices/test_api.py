@@ -112,3 +112,26 @@ async def test_invoices_a_page_at_a_time(client: httpx.AsyncClient, relay: Relay
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x"])
 async def test_limits_are_held(client: httpx.AsyncClient, query: str) -> None:
     assert (await client.get(f"/v1/invoices?{query}")).status_code == 400
+
+
+async def test_the_statement_of_a_month_is_that_of_its_invoice(
+    client: httpx.AsyncClient, conn: Connection, relay: Relay
+) -> None:
+    account, invoice = await closed_month(client, relay)
+    mine = await bearer(conn, account)
+    asked = {"from": "2026-10-01", "to": "2026-11-01"}
+    october = (await client.get("/v1/statements", params=asked, headers=mine)).json()
+    assert october["statement"] == invoice["statement"]
+    assert {name: october[name] for name in ("account", "currency", "period")} == {
+        "account": account,
+        "currency": "USD",
+        "period": invoice["period"],
+    }
+    now = (await client.get("/v1/statements", headers=mine)).json()["statement"]
+    assert (now["opening"], now["closing"], now["usage"]) == ("-0.02", "-0.02", "0")
+    within = {"account": account, "from": "2026-10-15T12:01:00Z", "to": "2026-10-15T12:02:00Z"}
+    widened = (await client.get("/v1/statements", params=within)).json()
+    assert (widened["period"]["start"], widened["period"]["end"]) == ("2026-10-15T12:00:00Z", "2026-10-15T12:15:00Z")
+    assert widened["statement"]["usage"] == "0.018"
+    empty = await client.get("/v1/statements", params={**asked, "to": "2026-10-01"}, headers=mine)
+    assert (empty.status_code, empty.json()["code"]) == (400, "empty_span")
