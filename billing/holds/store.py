@@ -196,13 +196,14 @@ async def make(conn: Connection, holds: Sequence[Hold]) -> None:
     )
 
 
-# A hold that has ended stays as it is. What has expired has expired, whoever ends it.
+# A hold that has ended stays as it is. What has expired has expired, whoever ends it. They are found by their primary
+# key: that they have not ended is not said as the indexes of open holds say it, which lead through many.
 END = """
 WITH ending AS (
   SELECT account_id, id
   FROM unnest(%(accounts)s, %(ids)s) AS named(account_id, id)
   JOIN holds AS hold USING (account_id, id)
-  WHERE state = 'open'
+  WHERE ended_at IS NULL
   ORDER BY account_id, id
   FOR NO KEY UPDATE OF hold
 ),
@@ -210,7 +211,7 @@ ended AS (
   UPDATE holds
   SET state = CASE WHEN expires_at <= now() THEN 'expired' ELSE 'released' END, ended_at = now()
   FROM ending
-  WHERE holds.account_id = ending.account_id AND holds.id = ending.id AND holds.state = 'open'
+  WHERE holds.account_id = ending.account_id AND holds.id = ending.id AND holds.ended_at IS NULL
   RETURNING holds.account_id, holds.key_id, holds.amount
 ),
 account AS (

@@ -29,17 +29,19 @@ lines AS (
 -- Identity decides: an event that is there already is left alone, and so are all the steps below for it.
 booked AS (
   INSERT INTO charges (
-    account_id, source, id, digest, time, transaction, position, price_ids, quantities, amount, review, corrects, cost
+    account_id, source, id, digest, time, transaction, position, price_ids, quantities, amount, review, corrects, cost,
+    key_id, upstream
   )
   SELECT account_id, source, id, digest, time, transaction, position, price_ids::integer[], quantities::bigint[],
-         picos * 0.000000000001, review, corrects, cost::numeric
+         picos * 0.000000000001, review, corrects, cost::numeric, key_id, coalesce(upstream, '')
   FROM incoming, number
   ORDER BY account_id, source, id
   ON CONFLICT DO NOTHING
   RETURNING account_id, transaction, position, digest, time, date_bin('15 minutes', time, 'epoch') AS slot, amount, cost
 ),
 
--- The open holds that these events name; the first event that names one captures it (rules.md Holds).
+-- The open holds that these events name; the first event that names one captures it (rules.md Holds). They are found by
+-- their primary key: that they have not ended is not said as the indexes of open holds say it, which lead through many.
 held AS (
   SELECT hold.account_id, hold.id, event.source, event.event_id
   FROM (
@@ -50,7 +52,7 @@ held AS (
     ORDER BY booked.account_id, hold, position
   ) AS event
   JOIN holds AS hold ON hold.account_id = event.account_id AND hold.id = event.hold
-  WHERE hold.state = 'open'
+  WHERE hold.ended_at IS NULL
   ORDER BY hold.account_id, hold.id
   FOR NO KEY UPDATE OF hold
 ),
@@ -58,26 +60,29 @@ captured AS (
   UPDATE holds
   SET state = 'captured', ended_at = now(), event_source = held.source, event_id = held.event_id
   FROM held
-  WHERE holds.account_id = held.account_id AND holds.id = held.id AND holds.state = 'open'
+  WHERE holds.account_id = held.account_id AND holds.id = held.id AND holds.ended_at IS NULL
   RETURNING holds.account_id, holds.key_id, holds.amount
 ),
 
 -- The accounts' rows: locked here, until the commit. Closing a period takes the same lock, so `open_from` is final.
+-- Each account's chain grows by a link that was made of its charges before (docs/evidence.md).
 account AS (
-  INSERT INTO balances AS balance (account_id, posted, transactions, held)
-  SELECT account_id, -sum(charged), 1, -sum(freed)
+  INSERT INTO balances AS balance (account_id, posted, transactions, held, chain)
+  SELECT account_id, -sum(charged), 1, -sum(freed),
+         chain_link(account_id, transaction, string_agg(said, ''::bytea ORDER BY position))
   FROM (
-    SELECT account_id, amount AS charged, 0 AS freed FROM booked
+    SELECT account_id, amount AS charged, 0 AS freed, position, said_of_charge(digest, amount, cost) AS said FROM booked
     UNION ALL
-    SELECT account_id, 0, amount FROM captured
-  ) AS changes
-  GROUP BY account_id
+    SELECT account_id, 0, amount, NULL, NULL FROM captured
+  ) AS changes, number
+  GROUP BY account_id, transaction
   ORDER BY account_id
   ON CONFLICT (account_id) DO UPDATE
   SET posted = balance.posted + excluded.posted,
       transactions = balance.transactions + 1,
-      held = balance.held + excluded.held
-  RETURNING account_id, posted, transactions AS seq, open_from, counts_keys, credits, credits_due_at
+      held = balance.held + excluded.held,
+      chain = chained(balance.chain, excluded.chain)
+  RETURNING account_id, posted, transactions AS seq, open_from, counts_keys, credits, credits_due_at, chain
 ),
 
 -- Late usage is billed in the period still open, with its own time kept (rules.md Usage 4).
@@ -88,10 +93,12 @@ billed AS (
 
 -- What customers pay, and what upstreams take, each by the quarter hour billed. A correction may give back.
 posted AS (
-  INSERT INTO postings (account_id, transaction, line, seq, kind, source, destination, amount, balance, effective_at)
-  SELECT account_id, transaction, row_number() OVER (PARTITION BY account_id ORDER BY kind DESC, billed), seq, kind,
-         CASE WHEN amount < 0 THEN payee ELSE payer END, CASE WHEN amount < 0 THEN payer ELSE payee END, abs(amount),
-         posted, billed
+  INSERT INTO postings (
+    account_id, transaction, line, seq, kind, source, destination, amount, balance, effective_at, chain
+  )
+  SELECT account_id, transaction, row_number() OVER (PARTITION BY account_id ORDER BY kind DESC, billed), sums.seq,
+         kind, CASE WHEN amount < 0 THEN payee ELSE payer END, CASE WHEN amount < 0 THEN payer ELSE payee END,
+         abs(amount), sums.posted, billed, chain
   FROM (
     SELECT account_id, transaction, seq, posted, billed,
            'usage' AS kind, 'wallet' AS payer, 'revenue' AS payee, sum(amount) AS amount
@@ -103,6 +110,7 @@ posted AS (
     WHERE cost <> 0
     GROUP BY account_id, transaction, seq, posted, billed
   ) AS sums
+  JOIN account USING (account_id)
   RETURNING 1
 ),
 rolled_up AS (
