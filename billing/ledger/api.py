@@ -147,11 +147,12 @@ async def list_postings(
     starting_after: Cursor = None,
     ending_before: Cursor = None,
 ) -> Listing[PostingView]:
-    """The journal of an account, newest first."""
+    """The journal of an account, newest first. What upstreams take is shown to admins only."""
     account_id = principal.account(account)
     async with pool.connection() as conn:
         await get_account(conn, account_id)
-        found, more = await journal(conn, account_id, Page(limit, starting_after, ending_before))
+        page = Page(limit, starting_after, ending_before)
+        found, more = await journal(conn, account_id, page, costs=principal.account_id is None)
     return Listing(url="/v1/postings", has_more=more, data=found)
 
 

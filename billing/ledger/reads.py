@@ -62,8 +62,10 @@ async def by_number(conn: Connection, account_id: str, transaction: int) -> Post
     return posting_view(row)
 
 
-async def journal(conn: Connection, account_id: str, page: Page) -> tuple[list[PostingView], bool]:
+async def journal(conn: Connection, account_id: str, page: Page, *, costs: bool) -> tuple[list[PostingView], bool]:
     """A page of the account's postings, newest first, and whether more follow. Raises Invalid: see `rows_of`.
+
+    With `costs` or without: what upstreams take is nobody's business but the operator's.
 
     Reads as much of the journal as it answers, however long that is: by the order of the transactions (`seq`, `line`),
     with the edge found by its key.
@@ -77,12 +79,13 @@ async def journal(conn: Connection, account_id: str, page: Page) -> tuple[list[P
         """
         SELECT * FROM postings
         WHERE account_id = %(account_id)s
+          AND (%(costs)s OR kind <> 'cost')
           AND (%(seq)s::bigint IS NULL OR (seq, line) {older} (%(seq)s::bigint, %(line)s::integer))
         ORDER BY seq {direction}, line {direction}
         LIMIT %(limit)s + 1
         """
     ).format(older=sql.SQL(">" if backwards else "<"), direction=sql.SQL("ASC" if backwards else "DESC"))
-    parameters = {"account_id": account_id, "seq": seq, "line": line, "limit": page.limit}
+    parameters = {"account_id": account_id, "seq": seq, "line": line, "limit": page.limit, "costs": costs}
     found = await (await conn.execute(query, parameters)).fetchall()
     kept = [posting_view(row) for row in found[: page.limit]]
     return (kept[::-1] if backwards else kept), len(found) > page.limit

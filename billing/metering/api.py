@@ -154,10 +154,9 @@ async def _told(pool: Pool, principal: Principal, event_id: str, source: str | N
 
 def without_upstream(view: EventView) -> EventView:
     """What a customer is told: not who served the request, nor what it cost us there."""
-    if view.event is None:
-        return view
-    shown = {name: value for name, value in view.event.items() if name != "upstream"}
-    return msgspec.structs.replace(view, event=shown)
+    postings = [posting for posting in view.postings if posting.kind != "cost"]
+    shown = view.event and {name: value for name, value in view.event.items() if name != "upstream"}
+    return msgspec.structs.replace(view, event=shown, cost=None, postings=postings)
 
 
 @get("/v1/events", guards=[requires("admin")], tags=["usage"])

@@ -36,8 +36,9 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True):
     """An event as it was booked. `event` is what was posted, without texts and keys; null once it is too old to keep.
 
     `ref` names it among all accounts and sources, whatever those are called: the edge of a page of events.
-    `verification` is the verdict on its usage, if its text came with it. `digest`, `transaction` and `position` are
-    what the evidence of an invoice line is made of (docs/evidence.md).
+    `cost` is what the upstream takes: null when it is not known, and for customers. `verification` is the verdict on
+    its usage, if its text came with it. `digest`, `transaction` and `position` are what the evidence of an invoice line
+    is made of (docs/evidence.md).
     `postings` is the ledger's transaction it was booked with, which sums up all events of the account in its batch.
     """
 
@@ -52,6 +53,7 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True):
     corrected_by: str | None
     model: str
     charge: str
+    cost: str | None
     lines: list[LineView]
     verification: VerdictView | None
     event: dict[str, Any] | None
@@ -63,7 +65,7 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True):
 
 EVENTS: LiteralString = """
 SELECT charges.transaction || '.' || charges.position AS id, charges.id AS event_id, source, account_id, time, review,
-       price_ids, quantities, amount, digest, transaction, position, corrects, events.body,
+       price_ids, quantities, amount, digest, transaction, position, corrects, cost, events.body,
        (
          SELECT to_jsonb(judged) FROM verdicts AS judged
          WHERE judged.account_id = charges.account_id AND judged.source = charges.source AND judged.id = charges.id
@@ -113,6 +115,7 @@ async def _view(conn: Connection, row: dict[str, Any]) -> EventView:
         corrected_by=row["corrected_by"],
         model=prices[row["price_ids"][0]]["model"],
         charge=money.format(picos(row["amount"])),
+        cost=None if row["cost"] is None else money.format(picos(row["cost"])),
         lines=lines,
         verification=verdict_of(row["verdict"]),
         event=row["body"],

@@ -233,3 +233,19 @@ async def test_a_factor_of_the_official_price_is_the_cost(own: Book) -> None:
     costs = {row["id"]: None if row["cost"] is None else picos(row["cost"]) for row in rows}
     official = 2 * money.parse(GPT_4_CHARGE)
     assert costs == {"cheap": official * 3 // 10, "other": official, "failed": 0, "unpriced": None}
+
+
+async def test_a_customer_is_not_told_what_upstreams_take(client: Any, conn: Any, settings: Settings) -> None:
+    account = await factories.account(conn)
+    gateway, admin = await factories.key(conn, "gateway"), await factories.key(conn, "admin")
+    sent = event(account, upstream={"name": "azure", "cost": "0.000123"})
+    headers = {"Authorization": f"Bearer {gateway}", "Content-Type": "application/json"}
+    assert (await client.post("/v1/events", content=json.dumps(sent), headers=headers)).status_code == 200
+    customer = {"Authorization": f"Bearer {await factories.key(conn, 'customer', account)}"}
+    for path in ("/v1/postings", "/v1/events/chatcmpl-1"):
+        told = await client.get(path, headers=customer)
+        assert told.status_code == 200
+        assert "0.000123" not in told.text
+        assert "azure" not in told.text
+        told = await client.get(path, params={"account": account}, headers={"Authorization": f"Bearer {admin}"})
+        assert "0.000123" in told.text

@@ -219,7 +219,8 @@ async def test_text_is_in_no_table_and_no_log(
         query = sql.SQL("SELECT count(*) AS n FROM {} AS t WHERE t::text LIKE '%kingfisher%'")
         row = await (await conn.execute(query.format(sql.Identifier(table)))).fetchone()
         expected = 1 if table == "events" else 0  # the model's name, which the last event gives
-        assert row is not None and row["n"] == expected, table
+        assert row is not None
+        assert row["n"] == expected, table
     assert "kingfisher" not in caplog.text
 
 
