@@ -70,7 +70,7 @@ _FAMILIES: Final[list[tuple[str, Model]]] = [
     (r"gpt-3\.5-turbo(-16k)?-0613", _chat("gpt-3.5-turbo-0613", _CL100K, "snapshot")),
     (r"gpt-3\.5-turbo-16k", _chat("gpt-3.5-turbo-0613", _CL100K, "snapshot")),
     (r"gpt-3\.5-turbo-1106", _chat("gpt-3.5-turbo", _CL100K, seen=False)),
-    (r"gpt-3\.5(-turbo)?(-16k)?$", _chat("gpt-3.5-turbo", _CL100K, undated=True)),
+    (r"gpt-35-turbo$", _chat("gpt-3.5-turbo", _CL100K, undated=True)),
     (r"gpt-3\.5", _chat("gpt-3.5-turbo", _CL100K)),
     (r"gpt-4\.1-mini", _chat("gpt-4.1-mini", images=Patches(1.62))),
     (r"gpt-4\.1-nano", _chat("gpt-4.1-nano", images=Patches(2.46))),
@@ -117,9 +117,14 @@ def model(name: str) -> Model | None:
 
 
 def reduce_name(name: str) -> str:
-    """OpenAI's own spelling, without provider and fine-tune (`azure/gpt-35-turbo` → `gpt-3.5-turbo`)."""
+    """OpenAI's own spelling, without provider and fine-tune (`azure/gpt-35-turbo-0613` → `gpt-3.5-turbo-0613`).
+
+    Azure's `gpt-35-turbo` stays: what it stands for depends on the deployment, OpenAI's own alias is the last snapshot.
+    """
     reduced = name.strip().lower().rsplit("/", 1)[-1]
     reduced = _PROVIDERS.sub("", reduced)
     if reduced.startswith("ft:"):
         reduced = reduced.removeprefix("ft:").split(":", 1)[0]
+    if reduced == "gpt-35-turbo":
+        return reduced
     return reduced.replace("gpt-35", "gpt-3.5").replace("gpt3.5", "gpt-3.5")
