@@ -81,8 +81,9 @@ async def running(app: Litestar) -> AsyncIterator[None]:
     state = app.state
     state.pool = await open_pool(state.settings, state.settings.database_url)
     try:
-        state.door = door(state.pool, state.settings.waiting_max)
-        state.authorizer = Authorizer(state.pool, state.terms, state.settings.waiting_max)
+        waiting = (state.settings.waiting_max, state.settings.pool_wait_seconds_max)
+        state.door = door(state.pool, *waiting)
+        state.authorizer = Authorizer(state.pool, state.terms, *waiting)
         state.intake = Intake(state.pool, state.terms, state.settings)
         await partitions.tend(state.pool)
         housekeeping = asyncio.create_task(chores.keep_house(state.pool, state.terms, state.settings))

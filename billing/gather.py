@@ -3,7 +3,7 @@
 What costs a transaction each costs one for all who come meanwhile, and nobody waits for others to come: when nothing is
 under way, a request is at once a batch of its own (anchors.md, group commit).
 
-    lookups = Gatherer(look_up_all, lanes=1, items_max=500, waiting_max=10_000)
+    lookups = Gatherer(look_up_all, lanes=1, items_max=500, waiting_max=10_000, seconds_max=5)
     principal = await lookups.ask(token)
 """
 
@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from billing.errors import Unavailable
 
@@ -23,33 +23,49 @@ Work = Callable[[list[Asked]], Awaitable[Sequence[Answer | Exception]]]
 RETRY_AFTER_SECONDS = 1
 
 
+class _Waiting(NamedTuple, Generic[Asked, Answer]):
+    """Who waits for a batch to begin, and since when (the loop's clock)."""
+
+    item: Asked
+    answer: "asyncio.Future[Answer]"
+    since: float
+
+
 class Gatherer(Generic[Asked, Answer]):
     """Gathers for `work`: at most `items_max` a batch in order of arrival, at most `lanes` batches at once.
 
-    At most `waiting_max` wait for their batch to begin. An exception of the work is that of each who is in the batch.
-    Who is cancelled while waiting is left out; in a batch under way that changes nothing, and nobody hears the answer.
+    At most `waiting_max` wait for their batch to begin, for at most `seconds_max`. An exception of the work is that of
+    each who is in the batch. Who is cancelled while waiting is left out; in a batch under way that changes nothing, and
+    nobody hears the answer.
     """
 
-    def __init__(self, work: Work[Asked, Answer], *, lanes: int, items_max: int, waiting_max: int) -> None:
+    def __init__(
+        self, work: Work[Asked, Answer], *, lanes: int, items_max: int, waiting_max: int, seconds_max: float
+    ) -> None:
         assert lanes > 0
         assert 0 < items_max <= waiting_max
+        assert seconds_max > 0
         self._work = work
         self._lanes = lanes
         self._items_max = items_max
         self._waiting_max = waiting_max
-        self._waiting: deque[tuple[Asked, asyncio.Future[Answer]]] = deque()
+        self._seconds_max = seconds_max
+        self._waiting: deque[_Waiting[Asked, Answer]] = deque()
         self._running: set[asyncio.Task[None]] = set()
+        self._watch: asyncio.TimerHandle | None = None
 
     async def ask(self, item: Asked) -> Answer:
-        """The answer for this item. Raises Unavailable when too many wait already."""
+        """The answer for this item. Raises Unavailable when too many wait already, or this one has for too long."""
         if len(self._waiting) >= self._waiting_max:
-            sentence = "Too many requests wait for the database; nothing was done for this one."
-            raise Unavailable("overloaded", sentence, retry_after=RETRY_AFTER_SECONDS)
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, answer))
+            raise _overloaded()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append(_Waiting(item, answer, loop.time()))
         if len(self._running) < self._lanes:
             # A context of its own: what a batch logs belongs to no single request.
             self._running.add(asyncio.create_task(self._run(), context=Context()))
+        elif self._watch is None:
+            self._watch = loop.call_later(self._seconds_max, self._turn_away)
         return await answer
 
     async def drain(self) -> None:
@@ -65,10 +81,19 @@ class Gatherer(Generic[Asked, Answer]):
         finally:
             self._running.remove(asyncio.current_task())  # type: ignore[arg-type]
 
-    async def _answer(self, batch: list[tuple[Asked, "asyncio.Future[Answer]"]]) -> None:
-        answers = [answer for _, answer in batch]
+    def _turn_away(self) -> None:
+        """Tell those who have waited for too long; one clock for all, set for who comes next."""
+        loop = asyncio.get_running_loop()
+        while self._waiting and self._waiting[0].since + self._seconds_max <= loop.time():
+            _settle([self._waiting.popleft().answer], [_overloaded()])
+        self._watch = None
+        if self._waiting:
+            self._watch = loop.call_at(self._waiting[0].since + self._seconds_max, self._turn_away)
+
+    async def _answer(self, batch: list[_Waiting[Asked, Answer]]) -> None:
+        answers = [one.answer for one in batch]
         try:
-            found = await self._work([item for item, _ in batch])
+            found = await self._work([one.item for one in batch])
             assert len(found) == len(batch)
         except Exception as error:
             _settle(answers, [error] * len(batch))
@@ -79,14 +104,19 @@ class Gatherer(Generic[Asked, Answer]):
         else:
             _settle(answers, found)
 
-    def _next(self) -> list[tuple[Asked, "asyncio.Future[Answer]"]]:
+    def _next(self) -> list[_Waiting[Asked, Answer]]:
         """The next batch: who has waited longest, without those who have given up."""
-        batch: list[tuple[Asked, asyncio.Future[Answer]]] = []
+        batch: list[_Waiting[Asked, Answer]] = []
         while self._waiting and len(batch) < self._items_max:
-            item, answer = self._waiting.popleft()
-            if not answer.done():
-                batch.append((item, answer))
+            one = self._waiting.popleft()
+            if not one.answer.done():
+                batch.append(one)
         return batch
+
+
+def _overloaded() -> Unavailable:
+    sentence = "Too many requests wait for the database; nothing was done for this one."
+    return Unavailable("overloaded", sentence, retry_after=RETRY_AFTER_SECONDS)
 
 
 def _settle(answers: Sequence["asyncio.Future[Answer]"], found: Sequence[Answer | Exception]) -> None:

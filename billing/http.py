@@ -85,14 +85,15 @@ def decode(body: bytes, kind: Any) -> Any:
 Door = Gatherer[str, Principal]
 
 
-def door(pool: Pool, waiting_max: int) -> Door:
+def door(pool: Pool, waiting_max: int, seconds_max: float) -> Door:
     """Finds out who holds a bearer token, for all who come at the same time with one query."""
 
     async def look(tokens: list[str]) -> list[Principal | Exception]:
         async with pool.connection() as conn:
             return await keys.authenticate(conn, tokens)
 
-    return Gatherer(look, lanes=1, items_max=min(LOOKED_UP_MAX, waiting_max), waiting_max=waiting_max)
+    items_max = min(LOOKED_UP_MAX, waiting_max)
+    return Gatherer(look, lanes=1, items_max=items_max, waiting_max=waiting_max, seconds_max=seconds_max)
 
 
 def requires(*scopes: Scope) -> Guard:

@@ -40,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     batch_events_max: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
     event_ahead_seconds_max: Annotated[int, Meta(ge=0, le=31 * 86400)] = 3600
     waiting_max: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    gathered_max: Annotated[int, Meta(ge=1, le=1000)] = 256
     authorization_seconds: Annotated[int, Meta(ge=1, le=31 * 86400)] = 600
     authorization_seconds_max: Annotated[int, Meta(ge=1, le=31 * 86400)] = 86_400
     idempotency_hours: Annotated[int, Meta(ge=24, le=24 * 366)] = 72

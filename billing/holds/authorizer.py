@@ -26,11 +26,15 @@ Answer = Granted | Problem
 class Authorizer:
     """Authorises for one process."""
 
-    def __init__(self, pool: Pool, terms: TermsKeeper, waiting_max: int) -> None:
+    def __init__(self, pool: Pool, terms: TermsKeeper, waiting_max: int, seconds_max: float) -> None:
         self.pool = pool
         self.terms = terms
         self._gathered: Gatherer[Asked, Granted] = Gatherer(
-            self._authorize, lanes=LANES, items_max=min(BATCH_MAX, waiting_max), waiting_max=waiting_max
+            self._authorize,
+            lanes=LANES,
+            items_max=min(BATCH_MAX, waiting_max),
+            waiting_max=waiting_max,
+            seconds_max=seconds_max,
         )
 
     async def authorize(self, asked: Asked) -> Granted:

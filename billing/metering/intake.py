@@ -1,16 +1,24 @@
 """The way of a batch of usage events: whose it is → what it costs → one transaction → an answer for each.
 
-read (events.py) → count texts (verifier.py) → resolve accounts → assess (assess.py) → post_usage.sql → burn credits →
-results
+read (events.py) → count texts (verifier.py) → gather with who comes meanwhile → resolve accounts → assess (assess.py)
+→ post_usage.sql → burn credits → results
+
+Requests of few events are booked together, in one transaction, while the one before is under way; each is answered
+after its commit, as if it had come alone. Large ones, and those of all or nothing, are a transaction each.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+
+import msgspec
+import psycopg
 
 from billing import observe
 from billing.accounts.keys import hash_of
 from billing.credits import store as credits
 from billing.db.pool import Connection, Pool, with_retries
+from billing.errors import Problem
+from billing.gather import Gatherer
 from billing.metering import corrections, store, verdicts
 from billing.metering.answers import Result, by_index, faulty, held_back, refusal, result_of
 from billing.metering.assess import Assessed, assess
@@ -22,7 +30,21 @@ from billing.metering.refused import Refused
 from billing.metering.remembered import Numbers, Owner, Remembered
 from billing.metering.verifier import Verifier
 from billing.prices.keeper import TermsKeeper
+from billing.prices.terms import Terms
 from billing.settings import Settings
+
+GATHERED_EVENTS_MAX = 20
+"""A request of more events is a transaction of its own."""
+BATCHES_WAITING_MAX = 32
+"""Of such requests: one may take ten megabytes."""
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """What a request brought: its events, what was found of their texts by their place, and whether all or nothing."""
+
+    batch: Batch
+    verified: Mapping[int, Verified]
+    whole: bool
 
 
 class Intake:
@@ -34,24 +56,64 @@ class Intake:
         self.settings = settings
         self.verifier = Verifier(settings)
         self.remembered = Remembered()
+        waiting_max, seconds_max = settings.waiting_max, settings.pool_wait_seconds_max
+        self._gathered: Gatherer[Sent, list[Result]] = Gatherer(
+            self._post_gathered,
+            lanes=1,
+            items_max=min(settings.gathered_max, waiting_max),
+            waiting_max=waiting_max,
+            seconds_max=seconds_max,
+        )
+        # Half of the connections, so that whoever asks for little never waits for those who bring much.
+        self._alone: Gatherer[Sent, list[Result]] = Gatherer(
+            self._post_gathered,
+            lanes=settings.pool_size_max // 2,
+            items_max=1,
+            waiting_max=min(BATCHES_WAITING_MAX, waiting_max),
+            seconds_max=seconds_max,
+        )
 
     async def close(self) -> None:
-        """End what is still being counted."""
+        """End what is still being counted, when what was gathered is booked."""
+        await self._gathered.drain()
+        await self._alone.drain()
         await self.verifier.close()
 
     async def post(self, batch: Batch, *, all_or_nothing: bool = False) -> list[Result]:
         """Book the good events of a batch; every event gets a result, in order of index.
 
         With `all_or_nothing`, nothing is booked unless every event can be (duplicates may be among them).
+        Raises Unavailable when too many wait already.
         """
-        verified = await self._verified(batch)
-        async with self.pool.connection() as conn:
-            assessed, refused = await self._assess(conn, batch, verified)
-            if all_or_nothing and refused:
-                return by_index(refused + [held_back(result_of(item)) for item in assessed])
-            booked = await self.book(conn, assessed, all_or_nothing=all_or_nothing)
-        observe.events_taken(refused + booked, oldest=min((event.time for _, event in batch.events), default=None))
-        return by_index(refused + booked)
+        sent = Sent(batch, await self._verified(batch), all_or_nothing)
+        alone = all_or_nothing or len(batch.events) > GATHERED_EVENTS_MAX
+        results = await (self._alone if alone else self._gathered).ask(sent)
+        observe.events_taken(results, oldest=min((event.time for _, event in batch.events), default=None))
+        return results
+
+    async def _post_gathered(self, requests: list[Sent]) -> Sequence[list[Result] | Exception]:
+        """The results of requests that are booked together.
+
+        Where one makes the others fail, each is booked on its own; not while the database is away or too slow.
+        """
+        try:
+            async with self.pool.connection() as conn:
+                return await self._post(conn, requests)
+        except (psycopg.OperationalError, psycopg.InterfaceError, Problem):
+            raise
+        except Exception as fault:
+            if len(requests) == 1:
+                return [fault]
+            return [(await self._post_gathered([request]))[0] for request in requests]
+
+    async def _post(self, conn: Connection, requests: list[Sent]) -> list[list[Result]]:
+        found = await self._assess(conn, requests)
+        [whole, *others] = [request.whole for request in requests]
+        assert not (whole and others)
+        if whole and found[0].refused:
+            return [by_index(found[0].refused + [held_back(result_of(item)) for item in found[0].assessed])]
+        booked = iter(await self.book(conn, [item for one in found for item in one.assessed], all_or_nothing=whole))
+        return [by_index(one.refused + [next(booked) for _ in one.assessed]) for one in found]
 
     async def book(self, conn: Connection, items: list[Assessed], *, all_or_nothing: bool = False) -> list[Result]:
         """Book what was assessed; a result for each, in their order."""
@@ -74,51 +136,69 @@ class Intake:
         found = await self.verifier.verify([exchange for _, exchange in given])
         return {index: one for (index, _), one in zip(given, found, strict=True)}
 
-    async def _assess(
-        self, conn: Connection, batch: Batch, verified: dict[int, Verified]
-    ) -> tuple[list[Assessed], list[Result]]:
+    async def _assess(self, conn: Connection, requests: list[Sent]) -> list["_Found"]:
+        """What becomes of the events of each request, with one look at the database for all of them."""
         latest = datetime.now(UTC) + timedelta(seconds=self.settings.event_ahead_seconds_max)
         terms = await self.terms.fresh(conn)
-        owners = await self.remembered.owners_of(conn, {_owner_named(event) for _, event in batch.events})
-        firsts = await store.charged(conn, _named(batch, owners))
-        assessed: list[Assessed] = []
-        refused = faulty(batch)
-        for index, event in batch.events:
-            owner = owners.get(_owner_named(event))
-            try:
-                if owner is None:
-                    raise _unknown_owner(event)
-                if len(event.id) > ID_CHARACTERS_MAX:
-                    raise Refused("invalid_value", "$.id", f"An id has at most {ID_CHARACTERS_MAX} characters.")
-                if event.id.endswith(RERATED):
-                    raise Refused("reserved_id", "$.id", f"Ids that end in {RERATED} are those of events billed late.")
-                first = _first(event, owner, firsts)
-                found = verified.get(index)
-                item = assess(index, event, *owner, terms=terms, latest=latest, verified=found, first=first)
-            except Refused as fault:
-                refused.append(refusal(index, event.id, [fault.fault(index)]))
-            else:
-                assessed.append(item)
-        return assessed, refused
+        events = [event for request in requests for _, event in request.batch.events]
+        owners = await self.remembered.owners_of(conn, {_owner_named(event) for event in events})
+        firsts = await store.charged(conn, _named(events, owners))
+        return [_assessed(request, owners, firsts, terms, latest) for request in requests]
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """A request's events that can be booked, and the results of the others."""
+
+    assessed: list[Assessed]
+    refused: list[Result]
+
+
+def _assessed(
+    request: Sent,
+    owners: Mapping[str | bytes, Owner],
+    firsts: Mapping[corrections.Identity, Charged],
+    terms: Terms,
+    latest: datetime,
+) -> _Found:
+    assessed: list[Assessed] = []
+    refused = faulty(request.batch)
+    for index, event in request.batch.events:
+        owner = owners.get(_owner_named(event))
+        try:
+            if owner is None:
+                raise _unknown_owner(event)
+            if len(event.id) > ID_CHARACTERS_MAX:
+                raise Refused("invalid_value", "$.id", f"An id has at most {ID_CHARACTERS_MAX} characters.")
+            if event.id.endswith(RERATED):
+                raise Refused("reserved_id", "$.id", f"Ids that end in {RERATED} are those of events billed late.")
+            first = _first(event, owner, firsts)
+            found = request.verified.get(index)
+            item = assess(index, event, *owner, terms=terms, latest=latest, verified=found, first=first)
+        except Refused as fault:
+            refused.append(refusal(index, event.id, [fault.fault(index)]))
+        else:
+            assessed.append(item)
+    return _Found(assessed, refused)
 
 
 async def _book(conn: Connection, items: list[Assessed], numbers: Numbers) -> list[Result]:
-    by_identity: dict[tuple[str, str, str], Assessed] = {}
-    for item in items:
-        by_identity.setdefault(item.identity, item)
-    first = list(by_identity.values())
+    firsts: dict[tuple[str, str, str], int] = {}
+    for place, item in enumerate(items):
+        firsts.setdefault(item.identity, place)
+    places = list(firsts.values())
+    first = [items[place] for place in places]
     async with conn.transaction():
         booked = await store.post_usage(conn, first, [numbers[item.rate] for item in first])
         if booked.credits_due:
             raise _CreditsDue(booked.credits_due)
         await credits.burn(conn, booked.transaction, booked.with_credits)
         await verdicts.keep(conn, [first[place] for place in sorted(booked.places)])
-    new = {first[place].index for place in booked.places}
-    old = [item for item in items if item.index not in new]
-    known = await store.known(conn, old)
+    new = {places[place] for place in booked.places}
+    old = [place for place in range(len(items)) if place not in new]
+    known = dict(zip(old, await store.known(conn, [items[place] for place in old]), strict=True))
     return [
-        result_of(item, known.get(item.index), is_new=item.index in new, overspent=item.key_id in booked.overspent)
-        for item in items
+        result_of(item, known.get(place), is_new=place in new, overspent=item.key_id in booked.overspent)
+        for place, item in enumerate(items)
     ]
 
 
@@ -157,11 +237,11 @@ def _owner_named(event: UsageEvent) -> str | bytes:
     return bytes.fromhex(event.api_key_hash or "")
 
 
-def _named(batch: Batch, owners: Mapping[str | bytes, Owner]) -> list[corrections.Identity]:
-    """The events that events of this batch stand for."""
+def _named(events: list[UsageEvent], owners: Mapping[str | bytes, Owner]) -> list[corrections.Identity]:
+    """The events that these events stand for."""
     return [
         (owner[0], event.source, named)
-        for _, event in batch.events
+        for event in events
         if (named := corrections.named_by(event)) is not None and (owner := owners.get(_owner_named(event)))
     ]
 

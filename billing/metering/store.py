@@ -154,26 +154,28 @@ def _array(values: Sequence[int]) -> str:
     return "{" + ",".join(map(str, values)) + "}"
 
 
-async def known(conn: Connection, items: Sequence[Assessed]) -> dict[int, Known]:
-    """What is booked under the identities of these events, by their index; what is not there is left out."""
+async def known(conn: Connection, items: Sequence[Assessed]) -> list[Known | None]:
+    """What is booked under the identity of each of these events."""
     if not items:
-        return {}
+        return []
     cursor = await conn.execute(
         """
-        SELECT index, charges.digest = given.digest AS same, charges.amount
-        FROM unnest(%(indexes)s, %(account_ids)s, %(sources)s, %(ids)s, %(digests)s)
-          AS given(index, account_id, source, id, digest)
+        SELECT place, charges.digest = given.digest AS same, charges.amount
+        FROM unnest(%(account_ids)s, %(sources)s, %(ids)s, %(digests)s)
+          WITH ORDINALITY AS given(account_id, source, id, digest, place)
         JOIN charges USING (account_id, source, id)
         """,
         {
-            "indexes": Int4Array.of([item.index for item in items]),
             "account_ids": TextArray.of(item.account_id for item in items),
             "sources": TextArray.of(item.source for item in items),
             "ids": TextArray.of(item.id for item in items),
             "digests": BytesArray.of(item.digest for item in items),
         },
     )
-    return {row["index"]: Known(row["same"], picos(row["amount"])) for row in await cursor.fetchall()}
+    found: list[Known | None] = [None] * len(items)
+    for row in await cursor.fetchall():
+        found[row["place"] - 1] = Known(row["same"], picos(row["amount"]))
+    return found
 
 
 # Of a correction only what it charged anew is taken back: its other lines have taken back what came before.

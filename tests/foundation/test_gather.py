@@ -31,8 +31,10 @@ class Doubler:
         return [ValueError(str(number)) if number < 0 else 2 * number for number in numbers]
 
 
-def gatherer(work: Doubler, *, lanes: int = 1, items_max: int = 4, waiting_max: int = 8) -> Doubles:
-    return Gatherer(work, lanes=lanes, items_max=items_max, waiting_max=waiting_max)
+def gatherer(
+    work: Doubler, *, lanes: int = 1, items_max: int = 4, waiting_max: int = 8, seconds_max: float = 60
+) -> Doubles:
+    return Gatherer(work, lanes=lanes, items_max=items_max, waiting_max=waiting_max, seconds_max=seconds_max)
 
 
 def asking(gathering: Doubles, *numbers: int) -> list["asyncio.Task[int]"]:
@@ -121,6 +123,23 @@ async def test_more_than_may_wait_are_refused_and_told_when_to_come_again() -> N
     assert await outcomes(under_way + waiting) == [2, 4, 6]
 
 
+async def test_who_waits_for_too_long_is_told_and_who_came_later_is_not() -> None:
+    work = Doubler()
+    gathering = gatherer(work, items_max=1, seconds_max=0.05)
+    under_way = asking(gathering, 1)
+    await work.begun.acquire()
+    [early] = asking(gathering, 2)
+    await asyncio.sleep(0.03)
+    [late] = asking(gathering, 3)
+    await asyncio.wait([early])
+    assert not late.done()
+    work.let.release()
+    work.let.release()
+    refused, *answers = await outcomes([early, *under_way, late])
+    assert isinstance(refused, Unavailable)
+    assert (refused.code, answers, work.batches) == ("overloaded", [2, 6], [[1], [3]])
+
+
 async def test_it_can_be_waited_for_until_nothing_is_under_way() -> None:
     work = Doubler()
     gathering = gatherer(work, items_max=1)
@@ -140,7 +159,7 @@ async def test_work_that_is_cancelled_cancels_who_waits_for_it() -> None:
     async def cancelled(numbers: list[int]) -> list[int | Exception]:
         raise asyncio.CancelledError
 
-    tasks = asking(Gatherer(cancelled, lanes=1, items_max=2, waiting_max=2), 1, 2)
+    tasks = asking(Gatherer(cancelled, lanes=1, items_max=2, waiting_max=2, seconds_max=60), 1, 2)
     assert [type(one) for one in await outcomes(tasks)] == [asyncio.CancelledError] * 2
 
 
@@ -152,4 +171,4 @@ async def test_a_batch_knows_nothing_of_whose_request_began_it() -> None:
 
     tell_of: Callable[[list[int]], Awaitable[list[str | Exception]]] = tell
     whose.set("mine")
-    assert await Gatherer(tell_of, lanes=1, items_max=2, waiting_max=2).ask(1) == "nobody's"
+    assert await Gatherer(tell_of, lanes=1, items_max=2, waiting_max=2, seconds_max=60).ask(1) == "nobody's"

@@ -39,7 +39,7 @@ class Worker:
     def __init__(self, pool: Pool, settings: Settings) -> None:
         self.pool = pool
         self.terms = TermsKeeper(BOOK, "0.5")
-        self.authorizer = Authorizer(pool, self.terms, 1000)
+        self.authorizer = Authorizer(pool, self.terms, 1000, 60)
         self.intake = Intake(pool, self.terms, settings)
 
     async def authorize(self, account: str, amount: int) -> str | None:

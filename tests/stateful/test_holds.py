@@ -100,7 +100,7 @@ class Holds(RuleBasedStateMachine):
         terms = TermsKeeper(BOOK, "0.5")
         self.intake = Intake(self.pool, terms, self.settings)
         # Two, as in two processes: they share nothing but the database.
-        self.authorizers = [Authorizer(self.pool, terms, 100) for _ in range(2)]
+        self.authorizers = [Authorizer(self.pool, terms, 100, 60) for _ in range(2)]
         self.customers: dict[str, Customer] = {}
         self.events = 0
 
