@@ -91,6 +91,18 @@ async def test_usage_beyond_the_limit_is_booked_and_reported(client: httpx.Async
     assert await differences(conn) == []
 
 
+async def test_what_is_corrected_or_voided_is_not_spent(client: httpx.AsyncClient, conn: Connection) -> None:
+    account = await customer(client)
+    key, secret = await key_of(client, account, limits={"total": "1"})
+    for number in range(3):
+        await used(client, ..., f"e{number}", api_key=secret)
+    half = {"prompt_tokens": 19, "completion_tokens": 0}  # 19 × $30/1M × 0.5
+    await used(client, ..., "c1", api_key=secret, corrects="e1", usage=half)
+    await used(client, ..., "v2", api_key=secret, voids="e2", usage=...)
+    assert (await spent(client, key))["total"] == "0.00087"  # 0.000585 + 0.000285
+    assert await differences(conn) == []
+
+
 async def test_an_expired_hold_of_a_key_counts_no_more(client: httpx.AsyncClient, conn: Connection) -> None:
     account = await customer(client)
     _, secret = await key_of(client, account, limits={"total": "0.1"})
