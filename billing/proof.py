@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from billing.credits import verify as credits
-from billing.db.pool import Connection
+from billing.db.pool import Connection, untimed
 from billing.holds import verify as holds
 from billing.invoices import verify as invoices
 from billing.ledger import verify as ledger
@@ -33,6 +33,7 @@ class Check(NamedTuple):
 CHECKS = (
     Check("Every balance is the sum of its postings", ledger.SUMS),
     Check("Transactions are numbered without gaps, and each carries the balance after it", ledger.NUMBERS),
+    Check("Each account's transactions are the links of its chain, none changed since it was booked", ledger.CHAINED),
     Check("What takes a transaction back names it, and takes no more", ledger.REVERSED),
     Check("Credits are the sums of their grants, and grants paid usage in their order", credits.PARTS),
     Check("What is held is the sum of the open holds; what keys have spent is that of the roll-ups", holds.PARTS),
@@ -63,9 +64,8 @@ async def differences_unless_proving(conn: Connection, progress: Progress) -> li
 
 @asynccontextmanager
 async def _snapshot(conn: Connection) -> AsyncIterator[None]:
-    async with conn.transaction():
+    async with untimed(conn):
         await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        await conn.execute("SET LOCAL statement_timeout = 0")
         await conn.execute("SET LOCAL cursor_tuple_fraction = 1")  # cursors are read to their end
         yield
 

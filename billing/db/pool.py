@@ -6,12 +6,16 @@ Rows come as dicts, instants in UTC.
 
 import asyncio
 import math
+import os
 import secrets
 import select
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from psycopg import AsyncConnection, OperationalError
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg.rows import DictRow, dict_row
@@ -19,8 +23,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from billing.settings import Settings
 
-Connection = AsyncConnection[DictRow]
-Pool = AsyncConnectionPool[Connection]
+T = TypeVar("T")
 
 APPLICATION_NAME = "billing"
 ATTEMPTS_MAX = 5
@@ -30,8 +33,36 @@ BACKOFF_MS_MAX = 10  # doubles with every attempt; what is waited is a random pa
 RECONNECT_SECONDS_MAX = 5.0
 # A database that vanished without a word is noticed within 25 s.
 KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+SILENCE_SECONDS_MAX = 2.0
+"""Beyond a statement's timeout. A database that should have given up by then and says nothing is taken for lost."""
 
-T = TypeVar("T")
+
+class Connection(AsyncConnection[DictRow]):
+    """A connection that is cut when the database has said nothing for `patience` seconds: one that is stopped keeps its
+    connections, and would keep who asks. None: for ever."""
+
+    patience: float | None = None
+
+    async def wait(
+        self,
+        gen: PQGen[T],
+        interval: float = 0.1,
+        timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own
+    ) -> T:
+        if self.patience is None:
+            return await super().wait(gen, interval, timeout)
+        clock = asyncio.get_running_loop().call_later(self.patience, self._cut)
+        try:
+            return await super().wait(gen, interval, timeout)
+        finally:
+            clock.cancel()
+
+    def _cut(self) -> None:
+        with socket.socket(fileno=os.dup(self.fileno())) as wire:
+            wire.shutdown(socket.SHUT_RDWR)
+
+
+Pool = AsyncConnectionPool[Connection]
 
 
 async def open_pool(settings: Settings, url: str) -> Pool:
@@ -47,6 +78,9 @@ async def open_pool(settings: Settings, url: str) -> Pool:
                 await pool.check()
                 raise
 
+    async def configure(conn: Connection) -> None:
+        conn.patience = settings.statement_timeout_ms / 1000 + SILENCE_SECONDS_MAX
+
     pool = AsyncConnectionPool(
         url,
         connection_class=Connection,
@@ -55,6 +89,7 @@ async def open_pool(settings: Settings, url: str) -> Pool:
         max_size=settings.pool_size_max,
         timeout=settings.pool_wait_seconds_max,
         reconnect_timeout=RECONNECT_SECONDS_MAX,
+        configure=configure,
         check=check,
         close_returns=True,
         open=False,
@@ -62,6 +97,18 @@ async def open_pool(settings: Settings, url: str) -> Pool:
     )
     await pool.open()
     return pool
+
+
+@asynccontextmanager
+async def untimed(conn: Connection) -> AsyncIterator[None]:
+    """A transaction whose statements may take as long as they need."""
+    patience, conn.patience = conn.patience, None
+    try:
+        async with conn.transaction():
+            await conn.execute("SET LOCAL statement_timeout = 0")
+            yield
+    finally:
+        conn.patience = patience
 
 
 def _connection_options(settings: Settings, url: str) -> dict[str, object]:
