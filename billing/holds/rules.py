@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from billing.errors import Conflict, Forbidden, NotFound, Problem, Unpayable
+from billing.errors import Conflict, Fault, Forbidden, Invalid, NotFound, Problem, Unpayable
 from billing.prices.terms import Terms
 from pricing import money
 
@@ -19,6 +19,9 @@ Span = Literal["day", "month", "total"]
 SPANS: tuple[Span, ...] = ("day", "month", "total")
 State = Literal["open", "captured", "released", "expired"]
 LIMIT_OF: Mapping[Span, str] = {"day": "a day (UTC)", "month": "a month (UTC)", "total": "all"}
+
+AMOUNT_MAX = 9 * 10**18
+"""Picodollars: as for the charge of a single event (metering), nine million dollars. It fits 64 bits."""
 
 Price = Callable[[Terms, str, datetime], int]
 """What a request may cost at most, in picodollars, at an account's terms at an instant; raises Problem."""
@@ -134,6 +137,9 @@ class _Decision:
         if key is not None:
             _check_key(key, asked)
         amount = asked.price(self.terms, account.id, self.seen.now)
+        if amount > AMOUNT_MAX:
+            detail = "No single request costs more than nine million dollars."
+            raise Invalid("invalid_amount", detail, (Fault("invalid_amount", detail, "$"),))
         self._check_money(amount, account, key)
         hold = Hold(
             id=asked.id or asked.new_id,

@@ -137,6 +137,15 @@ async def test_what_cannot_be_is_refused_at_its_place(
     assert {error["path"] for error in answer.json()["errors"]} == {path}
 
 
+async def test_an_absurd_amount_is_refused_and_disturbs_no_other(client: httpx.AsyncClient) -> None:
+    account = await customer(client, "0", credit_limit="999999999")
+    wanted = ["9000000.000000000001", "9000000", "999999999"]
+    answers = await asyncio.gather(*(asked(client, account, max_cost=amount) for amount in wanted))
+    assert [answer.json().get("code") for answer in answers] == ["invalid_amount", None, "invalid_amount"]
+    usage = {"prompt_tokens": 10**12, "completion_tokens": 0}
+    assert await refused(client, account, estimate={"usage": usage}) == (400, "invalid_amount")
+
+
 async def test_nobody_and_no_key_are_not_found(client: httpx.AsyncClient) -> None:
     assert await refused(client, "acct_nobody") == (404, "unknown_account")
     assert await refused(client, api_key="idr_nobody") == (404, "unknown_key")
