@@ -1,5 +1,6 @@
 """The command `billing`. Each module here whose name has no leading underscore is a command: `top_up.py` holds
-`billing top-up`, as a click command named `command`.
+`billing top-up`, as a click command named `command` (and `import_.py`, since `import` is a word of Python,
+`billing import`).
 
 A command that cannot do its work says so in a sentence on standard error and exits with 1 (2 for wrong settings or
 arguments). It never shows a traceback, unless BILLING_LOG_LEVEL=DEBUG asks for it.
@@ -36,13 +37,13 @@ class Commands(click.Group):
     """Commands are imported when they are asked for: `billing quote` need not wait for what `billing serve` loads."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        names = (module.name for module in pkgutil.iter_modules(__path__))
-        return [name.replace("_", "-") for name in names if not name.startswith("_")]
+        return list(_modules())
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in self.list_commands(ctx):
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        module = _modules().get(name)
+        if module is None:
             return None
-        command: click.Command = importlib.import_module(f"billing.cli.{name.replace('-', '_')}").command
+        command: click.Command = importlib.import_module(f"billing.cli.{module}").command
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -54,6 +55,12 @@ class Commands(click.Group):
             if os.environ.get("BILLING_LOG_LEVEL") == "DEBUG":
                 raise
             raise failure(error) from None
+
+
+def _modules() -> dict[str, str]:
+    """The names of all commands, and the modules that hold them."""
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    return {name.rstrip("_").replace("_", "-"): name for name in names if not name.startswith("_")}
 
 
 def failure(error: Exception) -> Failure:
