@@ -9,6 +9,7 @@ from billing.accounts.store import balance
 from billing.ledger.reads import balance_at
 from pricing import money
 from tests.credits.conftest import DAY, UNIT, Customer, from_now
+from tests.metering.events import batch
 
 pytestmark = pytest.mark.anyio
 
@@ -58,15 +59,16 @@ async def transaction(customer: Customer):
     return [[posting for posting in last if posting.kind == kind] for kind in ("usage", "burn")]
 
 
-async def test_what_is_due_is_posted_before_usage_that_meets_it(customer: Customer) -> None:
-    """Nobody has swept: the one that books does, all or nothing or not, and the journal is in order."""
+@pytest.mark.parametrize("all_or_nothing", [False, True])
+async def test_what_is_due_is_posted_before_usage_that_meets_it(customer: Customer, all_or_nothing: bool) -> None:
+    """Nobody has swept: the one that books does, and the journal is in order."""
     await customer.give(5, reference="ends", expires_at=from_now(1))
     await customer.give(3, reference="begins", effective_at=from_now(1))
     async with customer.pool.connection() as conn:
         await conn.execute("UPDATE grants SET expires_at = now() WHERE reference = 'ends'")
         await conn.execute("UPDATE grants SET effective_at = now() WHERE reference = 'begins'")
         await conn.execute("UPDATE balances SET credits_due_at = now()")
-    await customer.use(2)
+    await customer.intake.post(batch(customer.event(2)), all_or_nothing=all_or_nothing)
     assert [(kind, amount) for kind, _, _, amount in await customer.moves()] == [
         ("grant", 5),
         ("expiry", 5),

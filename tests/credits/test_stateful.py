@@ -28,6 +28,15 @@ from tests.credits.conftest import DAY, UNIT, Customer, from_now
 
 BOOK = books.load()
 T = TypeVar("T")
+gifts = st.fixed_dictionaries(
+    {
+        "amount": st.integers(1, 50),
+        "priority": st.sampled_from([0, 100, 100]),
+        "category": st.sampled_from(["paid", "promotional"]),
+        "begins": st.sampled_from([0, 0, 0, 1, 2]),
+        "lasts": st.none() | st.integers(1, 9),
+    }
+)
 
 
 @dataclass
@@ -68,8 +77,8 @@ class Credits(RuleBasedStateMachine):
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(first=st.lists(gifts, min_size=2, max_size=4))
+    def begin(self, first: list[dict[str, Any]]) -> None:
         async def made() -> str:
             async with self.pool.connection() as conn:
                 return await factories.account(conn)
@@ -79,15 +88,14 @@ class Credits(RuleBasedStateMachine):
         self.wallet = 0
         self.grants: list[Grant] = []
         self.top_ups: dict[int, int] = {}
+        for gift in first:
+            self.given(**gift)
 
-    @rule(
-        amount=st.integers(1, 50),
-        priority=st.sampled_from([0, 100, 100, 200]),
-        category=st.sampled_from(["paid", "promotional"]),
-        begins=st.integers(0, 2),
-        lasts=st.none() | st.integers(1, 4),
-    )
-    def give(self, amount: int, priority: int, category: str, begins: int, lasts: int | None) -> None:
+    @rule(gift=gifts)
+    def give(self, gift: dict[str, Any]) -> None:
+        self.given(**gift)
+
+    def given(self, amount: int, priority: int, category: str, begins: int, lasts: int | None) -> None:
         name = f"g{len(self.grants)}"
         since = self.now + begins * DAY
         until = None if lasts is None else since + lasts * DAY
@@ -103,7 +111,7 @@ class Credits(RuleBasedStateMachine):
         self.grants.append(Grant(self.run(given).id, name, priority, amount, since, until))
         self.settled()
 
-    @rule(used=st.lists(st.integers(1, 40), min_size=1, max_size=3), spread=st.booleans())
+    @rule(used=st.lists(st.integers(1, 20), min_size=1, max_size=3), spread=st.booleans())
     def use(self, used: list[int], spread: bool) -> None:
         """Events of one batch, in one quarter hour or in several."""
         events = [
@@ -116,7 +124,7 @@ class Credits(RuleBasedStateMachine):
             left -= grant.pay(left)
         self.wallet -= left
 
-    @rule(days=st.integers(1, 3))
+    @rule(days=st.integers(1, 2))
     def wait(self, days: int) -> None:
         self.now += days * DAY
         self.run(self.customer.settle(self.now))
