@@ -40,7 +40,10 @@ CHECKS = (
     Check("What events were charged is what was posted", ledger.USAGE),
     Check("Every charge follows from its quantities, official prices and multiplier", metering.CHARGES),
     Check("The roll-ups are the sums of the charges, and their evidence is that of the events", metering.ROLLUPS),
-    Check("Every event that was charged is kept, and says what was charged", metering.EVENTS),
+    Check(
+        "Every event that was charged is kept, or dropped because of its age, and says what was charged",
+        metering.EVENTS,
+    ),
     Check("Every verdict is that of an event, and their roll-ups are their sums", metering.VERIFICATION),
     Check(
         "Invoices are the sums of their lines, their lines those of the roll-ups, their numbers without gaps",

@@ -28,6 +28,20 @@ moves AS (
   FROM live
   WHERE ends
 ),
+lines AS (
+  SELECT account_id, transaction,
+         row_number() OVER (PARTITION BY account_id ORDER BY moves.effective_at, grant_id) AS line,
+         kind, source, destination, amount, greatest(moves.effective_at, open_from) AS effective_at,
+         reference, reason, actor, grant_id
+  FROM moves JOIN balances USING (account_id), number
+),
+links AS (
+  SELECT account_id, chain_link(account_id, transaction, string_agg(said_of_posting(
+    kind, source, destination, amount, effective_at, reference, reason, actor, grant_id, NULL
+  ), ''::bytea ORDER BY line)) AS link
+  FROM lines
+  GROUP BY account_id, transaction
+),
 sums AS (
   SELECT account_id,
          coalesce(sum(CASE WHEN begins AND NOT ends THEN amount WHEN ends AND NOT begins THEN -remaining END), 0)
@@ -42,15 +56,16 @@ account AS (
   SET posted = posted + change,
       credits = credits + change,
       transactions = transactions + moved::integer,
-      credits_due_at = due_at
-  FROM sums
+      credits_due_at = due_at,
+      chain = chained(chain, link)
+  FROM sums LEFT JOIN links USING (account_id)
   WHERE balances.account_id = sums.account_id
-  RETURNING balances.account_id, posted, transactions AS seq, open_from
+  RETURNING balances.account_id, posted, transactions AS seq, chain
 )
 INSERT INTO postings (
   account_id, transaction, line, seq, kind, source, destination, amount, balance, effective_at, reference, reason,
-  actor, grant_id
+  actor, grant_id, chain
 )
-SELECT account_id, transaction, row_number() OVER (PARTITION BY account_id ORDER BY effective_at, grant_id), seq,
-       kind, source, destination, amount, posted, greatest(effective_at, open_from), reference, reason, actor, grant_id
-FROM moves JOIN account USING (account_id), number
+SELECT account_id, transaction, line, seq, kind, source, destination, amount, posted, effective_at, reference, reason,
+       actor, grant_id, chain
+FROM lines JOIN account USING (account_id)

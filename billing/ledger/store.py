@@ -47,17 +47,24 @@ class Posted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 POST = """
-WITH account AS (
+WITH number AS (
+  SELECT nextval('transaction_numbers') AS transaction, coalesce(%(effective_at)s, clock_timestamp()) AS moment
+),
+account AS (
   UPDATE balances
-  SET posted = posted + %(change)s, credits = credits + %(credits)s, transactions = transactions + 1
+  SET posted = posted + %(change)s, credits = credits + %(credits)s, transactions = transactions + 1,
+      chain = chained(chain, chain_link(account_id, transaction, said_of_posting(
+        %(kind)s, %(source)s, %(destination)s, %(amount)s, greatest(moment, open_from), %(reference)s, %(reason)s,
+        %(actor)s, %(grant_id)s, %(reverses)s
+      )))
+  FROM number
   WHERE account_id = %(account_id)s
-  RETURNING account_id, posted, transactions, open_from
+  RETURNING account_id, posted, transactions, greatest(moment, open_from) AS effective_at, chain, transaction
 )
 INSERT INTO postings (account_id, transaction, line, seq, kind, source, destination, amount, balance,
-                      effective_at, reference, reason, actor, grant_id, reverses)
-SELECT account_id, nextval('transaction_numbers'), 1, transactions, %(kind)s, %(source)s, %(destination)s, %(amount)s,
-       posted, greatest(coalesce(%(effective_at)s, clock_timestamp()), open_from), %(reference)s, %(reason)s, %(actor)s,
-       %(grant_id)s, %(reverses)s
+                      effective_at, reference, reason, actor, grant_id, reverses, chain)
+SELECT account_id, transaction, 1, transactions, %(kind)s, %(source)s, %(destination)s, %(amount)s,
+       posted, effective_at, %(reference)s, %(reason)s, %(actor)s, %(grant_id)s, %(reverses)s, chain
 FROM account
 RETURNING transaction, seq, balance, effective_at, posted_at
 """

@@ -126,7 +126,50 @@ FULL JOIN (
 WHERE posted IS DISTINCT FROM used
 """
 
+# What was hashed when a transaction was booked is what is booked; each hash goes on from the one before.
+CHAIN = """
+WITH said AS (
+  SELECT account_id, transaction, seq, kind = 'burn' AS burns, bool_or(kind = 'usage') AS is_usage,
+         array_agg(DISTINCT chain) AS chains, string_agg(said_of_posting(
+           kind, source, destination, amount, effective_at, reference, reason, actor, grant_id, reverses
+         ), ''::bytea ORDER BY line) AS posted
+  FROM postings
+  GROUP BY account_id, transaction, seq, kind = 'burn'
+),
+used AS (
+  SELECT account_id, transaction, string_agg(said_of_charge(digest, amount, cost), ''::bytea ORDER BY position)
+    AS charged
+  FROM charges
+  GROUP BY account_id, transaction
+),
+links AS (
+  SELECT account_id, transaction, seq, burns, chains, lag(chains[1]) OVER by_seq AS before,
+         chain_link(account_id, transaction, CASE WHEN is_usage THEN charged ELSE posted END) AS link
+  FROM said LEFT JOIN used USING (account_id, transaction)
+  WINDOW by_seq AS (PARTITION BY account_id ORDER BY seq, burns)
+)
+SELECT format('Transaction %s of account %s (number %s) is not what its place in the chain was made of.',
+              transaction, account_id, seq) AS difference
+FROM links
+WHERE cardinality(chains) > 1
+   OR chains[1] IS DISTINCT FROM chained(before, link) AND (chains[1] IS NOT NULL OR before IS NOT NULL)
+UNION ALL
+SELECT format('The chain of account %s ends with %s, but its last transaction with %s.', account_id,
+              coalesce(left(encode(chain, 'hex'), 12), 'nothing'),
+              coalesce(left(encode(last, 'hex'), 12), 'nothing'))
+FROM balances
+LEFT JOIN LATERAL (
+  SELECT postings.chain AS last
+  FROM postings
+  WHERE postings.account_id = balances.account_id
+  ORDER BY seq DESC, line DESC
+  LIMIT 1
+) AS newest ON true
+WHERE chain IS DISTINCT FROM last
+"""
+
 SUMS = (query(BALANCES),)
+CHAINED = (query(CHAIN),)
 NUMBERS = (query(SEQUENCE), query(LINES), query(LEGS))
 REVERSED = (query(REVERSALS),)
 USAGE = (query(POSTED), query(POSTED_BY_QUARTER_HOUR))

@@ -29,10 +29,11 @@ lines AS (
 -- Identity decides: an event that is there already is left alone, and so are all the steps below for it.
 booked AS (
   INSERT INTO charges (
-    account_id, source, id, digest, time, transaction, position, price_ids, quantities, amount, review, corrects, cost
+    account_id, source, id, digest, time, transaction, position, price_ids, quantities, amount, review, corrects, cost,
+    key_id, upstream
   )
   SELECT account_id, source, id, digest, time, transaction, position, price_ids::integer[], quantities::bigint[],
-         picos * 0.000000000001, review, corrects, cost::numeric
+         picos * 0.000000000001, review, corrects, cost::numeric, key_id, coalesce(upstream, '')
   FROM incoming, number
   ORDER BY account_id, source, id
   ON CONFLICT DO NOTHING
@@ -64,21 +65,24 @@ captured AS (
 ),
 
 -- The accounts' rows: locked here, until the commit. Closing a period takes the same lock, so `open_from` is final.
+-- Each account's chain grows by a link that was made of its charges before (docs/evidence.md).
 account AS (
-  INSERT INTO balances AS balance (account_id, posted, transactions, held)
-  SELECT account_id, -sum(charged), 1, -sum(freed)
+  INSERT INTO balances AS balance (account_id, posted, transactions, held, chain)
+  SELECT account_id, -sum(charged), 1, -sum(freed),
+         chain_link(account_id, transaction, string_agg(said, ''::bytea ORDER BY position))
   FROM (
-    SELECT account_id, amount AS charged, 0 AS freed FROM booked
+    SELECT account_id, amount AS charged, 0 AS freed, position, said_of_charge(digest, amount, cost) AS said FROM booked
     UNION ALL
-    SELECT account_id, 0, amount FROM captured
-  ) AS changes
-  GROUP BY account_id
+    SELECT account_id, 0, amount, NULL, NULL FROM captured
+  ) AS changes, number
+  GROUP BY account_id, transaction
   ORDER BY account_id
   ON CONFLICT (account_id) DO UPDATE
   SET posted = balance.posted + excluded.posted,
       transactions = balance.transactions + 1,
-      held = balance.held + excluded.held
-  RETURNING account_id, posted, transactions AS seq, open_from, counts_keys, credits, credits_due_at
+      held = balance.held + excluded.held,
+      chain = chained(balance.chain, excluded.chain)
+  RETURNING account_id, posted, transactions AS seq, open_from, counts_keys, credits, credits_due_at, chain
 ),
 
 -- Late usage is billed in the period still open, with its own time kept (rules.md Usage 4).
@@ -89,10 +93,12 @@ billed AS (
 
 -- What customers pay, and what upstreams take, each by the quarter hour billed. A correction may give back.
 posted AS (
-  INSERT INTO postings (account_id, transaction, line, seq, kind, source, destination, amount, balance, effective_at)
-  SELECT account_id, transaction, row_number() OVER (PARTITION BY account_id ORDER BY kind DESC, billed), seq, kind,
-         CASE WHEN amount < 0 THEN payee ELSE payer END, CASE WHEN amount < 0 THEN payer ELSE payee END, abs(amount),
-         posted, billed
+  INSERT INTO postings (
+    account_id, transaction, line, seq, kind, source, destination, amount, balance, effective_at, chain
+  )
+  SELECT account_id, transaction, row_number() OVER (PARTITION BY account_id ORDER BY kind DESC, billed), sums.seq,
+         kind, CASE WHEN amount < 0 THEN payee ELSE payer END, CASE WHEN amount < 0 THEN payer ELSE payee END,
+         abs(amount), sums.posted, billed, chain
   FROM (
     SELECT account_id, transaction, seq, posted, billed,
            'usage' AS kind, 'wallet' AS payer, 'revenue' AS payee, sum(amount) AS amount
@@ -104,6 +110,7 @@ posted AS (
     WHERE cost <> 0
     GROUP BY account_id, transaction, seq, posted, billed
   ) AS sums
+  JOIN account USING (account_id)
   RETURNING 1
 ),
 rolled_up AS (

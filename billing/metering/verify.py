@@ -87,16 +87,18 @@ WHERE undone.lines IS DISTINCT FROM charged.lines
 """
 
 # What each event would add to the roll-ups, done again: every batch of every roll-up with its hash, in order.
-# `billed` of an event is the posting of its own transaction that can have taken it: the first from its slot on.
+# `billed` of an event is the posting of its own transaction that can have taken it: the first from its slot on. Charges
+# of before they had a key and an upstream (null) have those of their events.
 ROLLED_UP = """
 WITH booked AS (
   SELECT charges.account_id, charges.time, transaction, seq, position, charges.digest AS own, price_ids, quantities,
-         corrects, cost, slot, billed, coalesce(key_id, '') AS key_id,
-         coalesce(body -> 'upstream' ->> 'name', '') AS upstream
+         corrects, cost, slot, billed,
+         coalesce(CASE WHEN charges.upstream IS NULL THEN events.key_id ELSE charges.key_id END, '') AS key_id,
+         coalesce(charges.upstream, body -> 'upstream' ->> 'name', '') AS upstream
   FROM charges
   CROSS JOIN LATERAL (SELECT date_bin('15 minutes', charges.time, 'epoch') AS slot) AS slots
   LEFT JOIN events ON events.account_id = charges.account_id AND events.source = charges.source
-    AND events.id = charges.id
+    AND events.id = charges.id AND charges.upstream IS NULL
   CROSS JOIN LATERAL (
     SELECT min(seq) AS seq, min(effective_at) FILTER (WHERE effective_at >= slot) AS billed
     FROM postings
@@ -150,12 +152,19 @@ LEFT JOIN LATERAL (
 CROSS JOIN LATERAL (
   SELECT CASE
     WHEN charges.digest IS NULL THEN 'is kept, but was never charged'
+    WHEN body IS NULL AND EXISTS (
+      SELECT FROM dropped_months WHERE posted_at >= start AND posted_at < until
+    ) THEN NULL
     WHEN body IS NULL THEN 'was charged, but is not kept'
     ELSE nullif(concat_ws(', ',
       CASE WHEN charges.time <> events.time
         THEN format('was charged for %s, but is kept for %s', charges.time, events.time) END,
       CASE WHEN received_at IS DISTINCT FROM posted_at
-        THEN format('was received at %s, but posted at %s', received_at, posted_at) END
+        THEN format('was received at %s, but posted at %s', received_at, posted_at) END,
+      CASE WHEN charges.upstream IS NOT NULL AND charges.key_id IS DISTINCT FROM events.key_id
+        THEN format('was charged to key %s, but is kept with key %s', charges.key_id, events.key_id) END,
+      CASE WHEN charges.upstream <> coalesce(body -> 'upstream' ->> 'name', '')
+        THEN format('was charged to upstream %s, but says another', charges.upstream) END
     ), '')
   END AS fault
 ) AS found
@@ -167,6 +176,20 @@ SELECT format('Event %s of source %s, account %s, is kept %s times.', id, source
 FROM events
 GROUP BY account_id, source, id
 HAVING count(*) > 1
+"""
+
+DROPPED = """
+SELECT format('Of the events that came from %s on, %s were dropped, but %s were charged.', start, events, count(id))
+  AS difference
+FROM dropped_months
+LEFT JOIN (
+  SELECT id, posted_at
+  FROM charges JOIN (
+    SELECT account_id, transaction, min(posted_at) AS posted_at FROM postings WHERE kind = 'usage' GROUP BY 1, 2
+  ) AS posted USING (account_id, transaction)
+) AS charged ON posted_at >= start AND posted_at < until
+GROUP BY start, events
+HAVING count(id) <> events
 """
 
 VERDICTS = """
@@ -342,4 +365,4 @@ def _is_charged(usage: Usage, prices: list[StoredPrice], quantities: list[int], 
 CHARGES = (query(FACTORS), _price_differences, query(REVIEWS), query(UNDONE))
 ROLLUPS = (_rollup_differences,)
 VERIFICATION = (query(VERDICTS), query(VERDICT_ROLLUPS))
-EVENTS = (query(KEPT), query(KEPT_TWICE), _body_differences)
+EVENTS = (query(KEPT), query(KEPT_TWICE), query(DROPPED), _body_differences)

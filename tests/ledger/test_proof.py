@@ -55,7 +55,7 @@ TAMPERED = {
     "events.id": ("UPDATE events SET id = id || 'x'", ["charged, but is not kept", "kept, but was never charged"]),
     "events.time": ("UPDATE events SET time = time + interval '1 s'", ["was charged for 2026-10-05"]),
     "events.received_at": ("UPDATE events SET received_at = received_at - interval '1 us'", ["was received at"]),
-    "events.key_id": ("UPDATE events SET key_id = 'key_x'", ["key key_x, upstream azure, is missing"]),
+    "events.key_id": ("UPDATE events SET key_id = 'key_x'", ["but is kept with key key_x"]),
     "events.body, its id": ("""UPDATE events SET body = body || '{"id": "x"}'""", [f"{BROKEN} id."]),
     "events.body, its source": ("""UPDATE events SET body = body || '{"source": "x"}'""", [f"{BROKEN} source."]),
     "events.body, its account": ("""UPDATE events SET body = body || '{"account": "x"}'""", [f"{BROKEN} account."]),
@@ -77,7 +77,7 @@ TAMPERED = {
     "events.body, its user": ("""UPDATE events SET body = body || '{"user": "x"}'""", [f"{BROKEN} content."]),
     "events.body, its upstream": (
         """UPDATE events SET body = body || '{"upstream": {"name": "x"}}'""",
-        ["upstream x, is missing", "upstream azure, says"],
+        ["was charged to upstream azure, but says another"],
     ),
     "events.body, nothing left": ("UPDATE events SET body = '{}'", ["has a body that is no event: ValidationError"]),
     "events.body, a time that is none": (
@@ -100,11 +100,20 @@ TAMPERED = {
     "charges.review": ("UPDATE charges SET review = NULL", ["has no price, but does not wait for review"]),
     "charges.review of a price": ("UPDATE charges SET review = 'no_usage'", ["waits for review (no_usage), but has"]),
     "charges.review unknown": ("UPDATE charges SET review = 'x'", ["waits for a review that does not exist: x"]),
+    "charges.key_id": ("UPDATE charges SET key_id = 'key_x'", ["key key_x, upstream azure, is missing"]),
+    "charges.upstream": ("UPDATE charges SET upstream = 'x'", ["upstream x, is missing", "upstream azure, says"]),
     "charges.corrects": (
         "UPDATE charges SET corrects = 'late' WHERE id = 'e1'",
         ["does not take back what late was charged", "says requests"],
     ),
     # The ledger.
+    "balances.chain": ("UPDATE balances SET chain = sha256(chain)", ["The chain of account"]),
+    "balances.chain gone": ("UPDATE balances SET chain = NULL", ["ends with nothing"]),
+    "postings.chain": (
+        "UPDATE postings SET chain = sha256(chain) WHERE seq = 1",
+        ["(number 1) is not what", "(number 2)"],
+    ),
+    "postings.chain gone": ("UPDATE postings SET chain = NULL WHERE seq = 2", ["(number 2) is not what its place"]),
     "balances.posted": ("UPDATE balances SET posted = posted + 1", ["but its postings sum up to"]),
     "balances.transactions": ("UPDATE balances SET transactions = 7", ["counts 7 transactions"]),
     "postings.transaction": ("UPDATE postings SET transaction = transaction + 90", ["events were charged", "posted 0"]),

@@ -7,10 +7,10 @@ foreign keys (they cost a fifth of the intake): the posting statement reaches an
 
 from sqlalchemy import DDL, event
 
-from billing.db.schema import accounts, holds, invoices, ledger, terms, usage
+from billing.db.schema import accounts, chain, holds, invoices, ledger, proof, terms, usage
 from billing.db.schema.metadata import metadata
 
-__all__ = ["APPEND_ONLY", "accounts", "holds", "invoices", "ledger", "metadata", "terms", "usage"]
+__all__ = ["APPEND_ONLY", "accounts", "holds", "invoices", "ledger", "metadata", "proof", "terms", "usage"]
 
 REFUSE_CHANGE = """
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -32,6 +32,8 @@ APPEND_ONLY = (
     "account_plans",
     "price_rows",
     "upstream_factors",
+    "audit_log",
+    "dropped_months",
 )
 
 
@@ -48,6 +50,8 @@ EVENTS_DEFAULT = "CREATE TABLE events_default PARTITION OF events DEFAULT"
 
 event.listen(terms.terms_version, "after_create", DDL("INSERT INTO terms_version (version) VALUES (0)"))
 event.listen(metadata, "before_create", DDL(REFUSE_CHANGE.replace("%", "%%")))
+for _function in chain.FUNCTIONS:
+    event.listen(metadata, "before_create", DDL(_function))
 event.listen(usage.events, "after_create", DDL(EVENTS_DEFAULT))
 for _table in APPEND_ONLY:
     event.listen(metadata.tables[_table], "after_create", DDL(append_only_trigger(_table)))

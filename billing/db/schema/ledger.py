@@ -8,6 +8,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     Sequence,
     Table,
     Text,
@@ -30,6 +31,7 @@ balances = Table(
     Column("held", Dollars, nullable=False, server_default="0", comment="sum of the open holds"),
     Column("credit_limit", Dollars, nullable=False, server_default="0", comment="how far below zero it may go"),
     Column("counts_keys", Boolean, nullable=False, server_default=text("false"), comment="keeps key_sums"),
+    Column("chain", LargeBinary, comment="hash over all transactions since the chain began, docs/evidence.md"),
 )
 
 # A posting moves an amount from a source to a destination of one account's book; a transaction is the postings that
@@ -74,6 +76,7 @@ postings = Table(
     Column("actor", Text, comment="id of the key that asked for it"),
     Column("grant_id", Text, comment="the grant of credit it moves"),
     Column("reverses", BigInteger, comment="the transaction of the account that it takes back, in whole or in part"),
+    Column("chain", LargeBinary, comment="the account's chain after it; null before the chain began"),
     CheckConstraint(f"kind IN ({_listed(KINDS)})", name="kind"),
     CheckConstraint(f"source IN ({_listed(BOOKS)})", name="source"),
     CheckConstraint(f"destination IN ({_listed(BOOKS)})", name="destination"),

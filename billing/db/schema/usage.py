@@ -53,6 +53,8 @@ charges = Table(
     Column("review", Text, comment="why it is not billed yet and waits to be looked at; null: billed"),
     Column("corrects", Text, comment="id of the event of the same account and source that this one stands for"),
     Column("cost", Dollars, comment="what the upstream takes for it; null: not known"),
+    Column("key_id", Text, comment="null: it named the account only, or upstream is null, too"),
+    Column("upstream", Text, comment="empty when not named; null: booked before this column, see its event"),
     Index("charges_review_idx", "account_id", "time", postgresql_where=text("review IS NOT NULL")),
     # An event is corrected once; who corrects the correction names that one.
     Index(
@@ -159,4 +161,14 @@ verdict_rollups = Table(
     Column("excess_amount", Dollars, nullable=False),
     Column("shortfall_amount", Dollars, nullable=False),
     Index(None, "slot"),
+)
+
+# Months of events that were dropped because they were old; what they were charged is kept for ever.
+dropped_months = Table(
+    "dropped_months",
+    metadata,
+    Column("start", Instant, primary_key=True, comment="of arrival, UTC"),
+    Column("until", Instant, nullable=False),
+    Column("events", BigInteger, nullable=False, comment="how many there were"),
+    Column("dropped_at", Instant, nullable=False, server_default=NOW),
 )
