@@ -73,7 +73,10 @@ def verified(exchange: Exchange, limits: Limits) -> Verified:
     response = None if isinstance(content.response, Uncounted) else content.response
     reported = exchange.reported or Reported()
     path = exchange.endpoint or tokens.path_of(request or {}, exchange.model)
-    found = tokens.count(path, exchange.model, request, response, reasoning=reported.reasoning, limits=limits)
+    checked = limits.surely_hold(exchange.content)
+    found = tokens.count(
+        path, exchange.model, request, response, reasoning=reported.reasoning, limits=limits, checked=checked
+    )
     if isinstance(content.request, Uncounted) and isinstance(found.input, Uncounted):
         found = msgspec.structs.replace(found, input=content.request)
     if isinstance(found.output, Uncounted):

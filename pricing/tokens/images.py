@@ -113,15 +113,25 @@ def patches(size: Size) -> int:
 _DATA_URL: Final = re.compile(r"data:image/[\w.+-]+(?:;[\w=.+-]+)*;base64,", re.IGNORECASE)
 
 
+# Instead of a picture a sender may say how large it is: `data:image/png;base64,<elided 512x512>`.
+_LEFT_OUT: Final = re.compile(rf"(?:{_DATA_URL.pattern})?<elided ([0-9]{{1,7}})x([0-9]{{1,7}})>", re.IGNORECASE)
+
+
 def data_url_size(url: str) -> Size | None:
     """Width and height of a base64 data URL's PNG, GIF, WebP or JPEG; None for anything else, remote URLs above all."""
     match = _DATA_URL.match(url[:200])
+    if left_out := _LEFT_OUT.fullmatch(url[:300]):
+        return _possible((int(left_out[1]), int(left_out[2])))
     if match is None:
         return None
     head = _decode(url, match.end(), _HEADER_BYTES)
     size = _fixed_header_size(head)
     if size is None and head.startswith(b"\xff\xd8"):
         size = _jpeg_size(_decode(url, match.end(), _JPEG_BYTES))
+    return _possible(size)
+
+
+def _possible(size: Size | None) -> Size | None:
     return size if size and min(size) > 0 and max(size) <= _SIDE_MAX else None
 
 

@@ -21,6 +21,11 @@ class Limits(msgspec.Struct, frozen=True):
     images: int = 2_000
     nesting: int = 100  # levels of objects and arrays
 
+    def surely_hold(self, json: bytes) -> bool:
+        """Whether JSON is so small and flat that nothing in it can break a limit; costs less than `check`."""
+        brackets = json.count(b"{") + json.count(b"[")
+        return len(json) <= min(self.text_bytes, self.items) and brackets <= self.nesting
+
 
 DEFAULT = Limits()
 

@@ -211,3 +211,11 @@ def test_no_text_is_in_a_repr():
     given = exchange({"messages": [{"role": "user", "content": SECRET}]})
     assert SECRET not in repr(given)
     assert SECRET not in repr(verify(given))
+
+
+@pytest.mark.parametrize(
+    ("content", "surely"),
+    [(b'{"request":{"messages":[]}}', True), (b"[" * 101, False), (b'"' + b"a" * 200_000 + b'"', False)],
+)
+def test_small_and_flat_contents_are_surely_within_the_limits(content, surely):
+    assert DEFAULT_LIMITS.surely_hold(content) is surely

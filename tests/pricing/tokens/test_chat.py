@@ -164,3 +164,11 @@ def test_what_cannot_be_known_says_why() -> None:
         assert found.reason
         assert (found.high is not None) == bounded
     assert prompt("o1-preview", {"messages": [{"role": "user", "content": "hi"}]}).high is None
+
+
+def test_a_text_that_was_left_out_has_no_upper_bound() -> None:
+    found = prompt("gpt-4o", {"messages": [{"role": "user", "content": "<elided base64 8000 chars>"}]})
+    assert found.high is None
+    assert found.low <= 10
+    assert "left out" in found.reason
+    assert prompt("gpt-4o", {"messages": [{"role": "user", "content": "say <elided it>"}]}).high is not None

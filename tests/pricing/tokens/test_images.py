@@ -63,3 +63,14 @@ def test_any_url_is_priced_within_bounds(rule: Tiles, address: str, detail: str 
     found = image_tokens(rule, address, detail)
     assert found.high is not None
     assert 0 < found.low <= found.likely <= found.high
+
+
+# ── left out by who sent it ──
+@pytest.mark.parametrize("url", ["data:image/png;base64,<elided 512x640>", "<elided 512x640>"])
+def test_a_picture_that_was_left_out_has_the_size_it_is_said_to_have(url):
+    assert data_url_size(url) == (512, 640)
+
+
+@pytest.mark.parametrize("url", ["<elided 0x9>", "<elided 99999999x1>", "x<elided 1x1>", "<elided 1x1>x", "<elided>"])
+def test_a_size_that_cannot_be_is_none(url):
+    assert data_url_size(url) is None
