@@ -13,6 +13,7 @@ from billing import idempotency, proof
 from billing.credits import store as credits
 from billing.db import partitions
 from billing.db.pool import Pool
+from billing.holds.authorizer import forget as forget_holds
 from billing.holds.authorizer import sweep
 from billing.observe.metrics import IMBALANCE
 from billing.prices.keeper import TermsKeeper
@@ -40,6 +41,7 @@ async def keep_house(pool: Pool, terms: TermsKeeper, settings: Settings) -> None
         _again_and_again(lambda: settle_credits(pool), CREDITS_SECONDS),
         _again_and_again(lambda: sweep(pool), SWEEP_SECONDS),
         _again_and_again(lambda: _forget(pool, settings.idempotency_hours), DAY_SECONDS),
+        _again_and_again(lambda: forget_holds(pool, settings.holds_days), DAY_SECONDS),
         _again_and_again(
             lambda: _prove(pool),
             settings.proof_hours * 3600,

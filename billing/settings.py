@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     waiting_max: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     gathered_max: Annotated[int, Meta(ge=1, le=1000)] = 256
     authorization_seconds: Annotated[int, Meta(ge=1, le=31 * 86400)] = 600
+    holds_days: Annotated[int, Meta(ge=1, le=3660)] = 30
     authorization_seconds_max: Annotated[int, Meta(ge=1, le=31 * 86400)] = 86_400
     idempotency_hours: Annotated[int, Meta(ge=24, le=24 * 366)] = 72
     proof_hours: Annotated[int, Meta(ge=0, le=24 * 366)] = 24

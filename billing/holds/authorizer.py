@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from billing.credits import store as credits
 from billing.db.pool import Connection, Pool, with_retries
 from billing.errors import Problem
-from billing.gather import Gatherer
+from billing.gather import Bounds, Gatherer
 from billing.holds import store
 from billing.holds.rules import Asked, Granted, decide, is_short
 from billing.observe.metrics import AUTHORIZATIONS
@@ -19,6 +19,7 @@ LANES = 1
 """Batches at once: with more of them they are smaller, and those of one account wait for each other anyway."""
 BATCH_MAX = 256
 SWEPT_AT_ONCE = 500
+FORGOTTEN_AT_ONCE = 10_000
 
 Answer = Granted | Problem
 
@@ -26,15 +27,11 @@ Answer = Granted | Problem
 class Authorizer:
     """Authorises for one process."""
 
-    def __init__(self, pool: Pool, terms: TermsKeeper, waiting_max: int, seconds_max: float) -> None:
+    def __init__(self, pool: Pool, terms: TermsKeeper, bounds: Bounds) -> None:
         self.pool = pool
         self.terms = terms
         self._gathered: Gatherer[Asked, Granted] = Gatherer(
-            self._authorize,
-            lanes=LANES,
-            items_max=min(BATCH_MAX, waiting_max),
-            waiting_max=waiting_max,
-            seconds_max=seconds_max,
+            self._authorize, lanes=LANES, items_max=BATCH_MAX, bounds=bounds
         )
 
     async def authorize(self, asked: Asked) -> Granted:
@@ -92,3 +89,11 @@ async def sweep(pool: Pool) -> None:
     while ended == SWEPT_AT_ONCE:
         async with pool.connection() as conn:
             ended = await with_retries(lambda: store.sweep(conn, SWEPT_AT_ONCE))
+
+
+async def forget(pool: Pool, days: int) -> None:
+    """Delete what ended so many days ago, some at a time: a row for every request would stay else."""
+    deleted = FORGOTTEN_AT_ONCE
+    while deleted == FORGOTTEN_AT_ONCE:
+        async with pool.connection() as conn:
+            deleted = await store.forget(conn, days, FORGOTTEN_AT_ONCE)

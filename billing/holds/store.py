@@ -280,3 +280,16 @@ async def listed(conn: Connection, account_id: str, state: str | None, page: Pag
         page=page,
     )
     return [hold(row) for row in rows], more
+
+
+FORGET = """
+DELETE FROM holds
+WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM holds WHERE state <> 'open' AND ended_at < now() - %(days)s * interval '1 day' LIMIT %(limit)s
+))
+"""
+
+
+async def forget(conn: Connection, days: int, limit: int) -> int:
+    """Delete holds that ended more than so many days ago, at most `limit`; how many these were."""
+    return (await conn.execute(FORGET, {"days": days, "limit": limit})).rowcount

@@ -9,7 +9,7 @@ import pytest
 
 from billing.db.pool import Connection, Pool
 from billing.holds import verify
-from billing.holds.authorizer import sweep
+from billing.holds.authorizer import forget, sweep
 from tests.holds.clients import asked, balance, customer, granted, key_of, refused, state_of, used
 from tests.metering.events import GPT_4_CHARGE
 
@@ -309,3 +309,19 @@ async def test_credits_that_have_expired_cannot_be_spent(client: httpx.AsyncClie
     )
     await conn.execute("UPDATE balances SET credits_due_at = now() WHERE account_id = %s", [account])
     assert await refused(client, account) == (402, "insufficient_quota")
+
+
+async def test_what_ended_long_ago_is_forgotten_and_what_is_open_is_not(
+    client: httpx.AsyncClient, pool: Pool, conn: Connection
+) -> None:
+    account = await customer(client)
+    ended, recent, still_open = [(await granted(client, account))["id"] for _ in range(3)]
+    for hold in (ended, recent):
+        await client.post(f"/v1/authorizations/{hold}/release")
+    await conn.execute("UPDATE holds SET ended_at = ended_at - interval '31 days' WHERE id = %s", [ended])
+    await conn.execute("UPDATE holds SET created_at = now() - interval '31 days' WHERE id = %s", [still_open])
+    await forget(pool, 30)
+    states = [(await client.get(f"/v1/authorizations/{hold}")).status_code for hold in (ended, recent, still_open)]
+    assert states == [404, 200, 200]
+    assert await balance(client, account) == ("1", "0.1", "0.9")
+    assert await differences(conn) == []

@@ -11,6 +11,7 @@ from billing import ids, proof
 from billing.accounts.store import balance
 from billing.db.pool import Connection, Pool, open_pool
 from billing.errors import Unpayable
+from billing.gather import Bounds
 from billing.holds import store
 from billing.holds.authorizer import Authorizer, sweep
 from billing.holds.estimates import exactly
@@ -39,7 +40,7 @@ class Worker:
     def __init__(self, pool: Pool, settings: Settings) -> None:
         self.pool = pool
         self.terms = TermsKeeper(BOOK, "0.5")
-        self.authorizer = Authorizer(pool, self.terms, 1000, 60)
+        self.authorizer = Authorizer(pool, self.terms, Bounds(1000, 60))
         self.intake = Intake(pool, self.terms, settings)
 
     async def authorize(self, account: str, amount: int) -> str | None:
