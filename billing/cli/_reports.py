@@ -17,8 +17,11 @@ def title(what: str, start: datetime, end: datetime, time_zone: str) -> str:
     return f"{what}, {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC, days of {time_zone}"
 
 
+NOTHING = "·"
+
+
 def count(number: int) -> str:
-    return f"{number:,}" if number else "·"
+    return f"{number:,}" if number else NOTHING
 
 
 def verification(report: verifications.Report) -> Iterator[RenderableType]:
@@ -36,22 +39,32 @@ def verification(report: verifications.Report) -> Iterator[RenderableType]:
 
 
 def _verdicts(report: verifications.Report) -> RenderableType:
-    """A row for each group, a bold one for all. Tokens and dollars are those outside of our bounds."""
+    """A row for each group, a bold one for all. Tokens and dollars are those outside of our bounds.
+
+    Columns that say nothing are left out: there are many, and the groups must have room.
+    """
     groups = [*(["time"] if report.interval else []), *report.group_by]
-    events = ("checked", "exact", "bounded", "counted", "unverif.", "over", "under")
-    numbers = (*events, "tokens over", "tokens under", "$ over", "$ under")
-    made = table(
-        *groups, *numbers, numbers=numbers, title=title("Verification", report.start, report.end, report.time_zone)
-    )
     rows: list[verifications.Sums] = [*report.data, report.total]
-    over = aligned([money.parse(row.excess_amount) for row in rows])
-    under = aligned([money.parse(row.shortfall_amount) for row in rows])
-    for row, *dollars in zip(rows, over, under, strict=True):
-        of = row.verdicts
-        counts = [row.events, of.exact, of.within_bounds, of.counted, of.unverifiable, of.over_reported]
-        counts += [of.under_reported, row.excess, row.shortfall]
-        names = [Text(getattr(row, group, None) or "") for group in groups]
-        made.add_row(*names, *map(count, counts), *dollars, style="bold" if row is report.total else None)
+    columns: dict[str, list[str]] = {
+        "checked": [count(row.events) for row in rows],
+        "exact": [count(row.verdicts.exact) for row in rows],
+        "bounded": [count(row.verdicts.within_bounds) for row in rows],
+        "counted": [count(row.verdicts.counted) for row in rows],
+        "unverif.": [count(row.verdicts.unverifiable) for row in rows],
+        "over": [count(row.verdicts.over_reported) for row in rows],
+        "under": [count(row.verdicts.under_reported) for row in rows],
+        "tokens over": [count(row.excess) for row in rows],
+        "tokens under": [count(row.shortfall) for row in rows],
+        "$ over": aligned([money.parse(row.excess_amount) for row in rows]) if report.total.excess else [],
+        "$ under": aligned([money.parse(row.shortfall_amount) for row in rows]) if report.total.shortfall else [],
+    }
+    told = {name: cells for name, cells in columns.items() if any(cell != NOTHING for cell in cells)}
+    headed = title("Verification", report.start, report.end, report.time_zone)
+    made = table(*groups, *told, numbers=tuple(told), title=headed)
+    for place, row in enumerate(rows):
+        total = row is report.total
+        names = [Text("" if total else str(getattr(row, group, None) or "–")) for group in groups]
+        made.add_row(*names, *(cells[place] for cells in told.values()), style="bold" if total else None)
     return made
 
 
