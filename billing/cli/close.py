@@ -13,6 +13,7 @@ from billing.db.pool import Pool
 from billing.invoices import store
 from billing.invoices.close import OUTCOMES, Outcome, Result, Summary, close_month
 from billing.invoices.render import FORMATS
+from billing.invoices.view import view
 from billing.settings import Settings
 from pricing import money
 
@@ -79,7 +80,7 @@ async def _write(pool: Pool, ids: list[str], folder: Path) -> None:
         for first in range(0, len(ids), WRITTEN_AT_ONCE):
             for invoice in await store.find_all(conn, ids[first : first + WRITTEN_AT_ONCE]):
                 for kind, form in FORMATS.items():
-                    (folder / f"{invoice.number}.{kind}").write_bytes(form.print(invoice))
+                    (folder / f"{invoice.number}.{kind}").write_bytes(form.print(view(invoice)))
 
 
 def table(summary: Summary) -> Table:

@@ -18,7 +18,7 @@ from billing.http import Cursor, Limit, requires
 from billing.invoices import render, store
 from billing.invoices.close import OUTCOMES, Outcome, Result, Summary, close_month
 from billing.invoices.periods import label_of, month
-from billing.invoices.render import InvoiceView, PeriodView, StatementView
+from billing.invoices.view import InvoiceView, PeriodView, StatementView, view
 from billing.pages import Listing, Page
 from billing.settings import Settings
 from billing.times import instant
@@ -74,7 +74,7 @@ async def list_invoices(
     async with pool.connection() as conn:
         page = Page(limit, starting_after, ending_before)
         found, more = await store.listed(conn, _owner(principal, account), page)
-    return Listing(url="/v1/invoices", has_more=more, data=[render.view(invoice) for invoice in found])
+    return Listing(url="/v1/invoices", has_more=more, data=[view(invoice) for invoice in found])
 
 
 @get("/v1/invoices/{invoice_id:str}", guards=[requires("customer", "admin")], tags=["invoices"])
@@ -90,10 +90,10 @@ async def get_invoice(
     if invoice is None:
         raise NotFound("unknown_invoice", f"There is no invoice {name[:80]}.")
     if not kind:
-        return Response(render.view(invoice))
+        return Response(view(invoice))
     wanted = render.FORMATS[kind]
     headers = {"Content-Disposition": f'attachment; filename="{invoice.number}.{kind}"'}
-    return Response(wanted.print(invoice), media_type=wanted.media_type, headers=headers)
+    return Response(wanted.print(view(invoice)), media_type=wanted.media_type, headers=headers)
 
 
 class AccountStatement(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.invoices.formats import csv as tables
+from billing.invoices.formats import json as documents
 from billing.invoices.invoice import Customer, Invoice, Issuer, Statement
 from billing.invoices.lines import Factors, Line
 from billing.invoices.periods import Period
-from billing.invoices.render import InvoiceView, as_csv, as_json, plain, view
+from billing.invoices.view import InvoiceView, plain, view
 from pricing.money import parse as usd
 
 INVOICE = Invoice(
@@ -67,11 +69,11 @@ INVOICE = Invoice(
 
 
 def rows(invoice: Invoice) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(as_csv(invoice).decode(), newline="")))
+    return list(csv.DictReader(io.StringIO(tables.lines(view(invoice)).decode(), newline="")))
 
 
 def test_json_has_the_agreed_shape() -> None:
-    shown = json.loads(as_json(INVOICE))
+    shown = json.loads(documents.document(view(INVOICE)))
     assert shown["period"] == {
         "start": "2026-09-30T16:00:00Z",
         "end": "2026-10-31T16:00:00Z",
@@ -108,14 +110,14 @@ def test_json_has_the_agreed_shape() -> None:
     assert (shown["status"], shown["currency"], shown["subtotal"], shown["tax"], shown["total"], shown["residue"]) == (
         *("final", "USD", "0.02", "0", "0.02", "0.004985"),
     )
-    assert msgspec.json.decode(as_json(INVOICE), type=InvoiceView) == view(INVOICE)
+    assert msgspec.json.decode(documents.document(view(INVOICE)), type=InvoiceView) == view(INVOICE)
 
 
 def test_csv_says_the_same() -> None:
-    document = as_csv(INVOICE)
+    document = tables.lines(view(INVOICE))
     assert document.endswith(b"\r\n")
     assert document.count(b"\r\n") == document.count(b"\n")
-    shown = json.loads(as_json(INVOICE))
+    shown = json.loads(documents.document(view(INVOICE)))
     records = {row["record"]: row for row in rows(INVOICE)}
     line = records.pop("line")
     for name, value in shown["lines"][0].items():
