@@ -1,6 +1,6 @@
 """Customers and keys, and the answers kept for requests with an Idempotency-Key."""
 
-from sqlalchemy import ARRAY, CheckConstraint, Column, ForeignKey, Index, LargeBinary, Table, Text
+from sqlalchemy import ARRAY, CheckConstraint, Column, ForeignKey, Index, Integer, LargeBinary, Table, Text
 
 from billing.db.schema.metadata import NOW, Dollars, Instant, metadata
 
@@ -16,8 +16,25 @@ accounts = Table(
     Column("suspended_at", Instant, comment="no authorisations from then on; null: not suspended"),
     Column("suspension", Text, comment="why it is suspended"),
     Column("closed_at", Instant, comment="no authorisations, keys and top-ups from then on, for ever"),
+    Column("anchor_day", Integer, nullable=False, server_default="1", comment="of the month: its periods begin on it"),
+    Column("tax_id", Text, comment="printed on invoices"),
+    Column("payment_days", Integer, comment="from an invoice to its due date; null: as for everybody"),
     CheckConstraint("id ~ '^acct_[A-Za-z0-9_-]{1,59}$'", name="id"),
     CheckConstraint("suspension IS NULL OR suspended_at IS NOT NULL", name="suspension"),
+    CheckConstraint("anchor_day BETWEEN 1 AND 31", name="anchor_day"),
+    CheckConstraint("payment_days BETWEEN 0 AND 365", name="payment_days"),
+)
+
+# Whose clock and which day of the month an account's periods followed, since it was set. A period follows what was set
+# when it began. An account whose row is missing has always had what `accounts` says.
+account_calendars = Table(
+    "account_calendars",
+    metadata,
+    Column("account_id", ForeignKey("accounts.id"), primary_key=True),
+    Column("set_at", Instant, primary_key=True),
+    Column("time_zone", Text, nullable=False),
+    Column("anchor_day", Integer, nullable=False),
+    CheckConstraint("anchor_day BETWEEN 1 AND 31", name="anchor_day"),
 )
 
 api_keys = Table(

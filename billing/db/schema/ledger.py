@@ -32,13 +32,27 @@ balances = Table(
     Column("credit_limit", Dollars, nullable=False, server_default="0", comment="how far below zero it may go"),
     Column("counts_keys", Boolean, nullable=False, server_default=text("false"), comment="keeps key_sums"),
     Column("chain", LargeBinary, comment="hash over all transactions since the chain began, docs/evidence.md"),
+    Column("period_ends_at", Instant, comment="never after the end of the first open period; null: not known"),
+    Index("balances_period_ends_idx", "period_ends_at"),
 )
 
 # A posting moves an amount from a source to a destination of one account's book; a transaction is the postings that
 # share a number. Two legs in one row: it sums to zero by construction.
 transaction_numbers = Sequence("transaction_numbers", metadata=metadata)
 
-KINDS = ("usage", "top_up", "adjustment", "rounding", "grant", "burn", "expiry", "cost")
+KINDS = (
+    "usage",
+    "top_up",
+    "adjustment",
+    "rounding",
+    "grant",
+    "burn",
+    "expiry",
+    "cost",
+    "tax",
+    "payment",
+    "credit_note",
+)
 BOOKS = (
     "wallet",
     "credits",
@@ -50,6 +64,7 @@ BOOKS = (
     "rounding",
     "upstreams",
     "costs",
+    "taxes",
 )
 
 
@@ -89,6 +104,7 @@ postings = Table(
         "effective_at",
         postgresql_where=text("kind NOT IN ('usage', 'burn', 'cost')"),
     ),
+    Index("postings_burn_idx", "account_id", "effective_at", postgresql_where=text("kind = 'burn'")),
     Index("postings_reverses_idx", "account_id", "reverses", postgresql_where=text("reverses IS NOT NULL")),
     Index(None, "account_id", "seq"),
 )
