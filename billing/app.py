@@ -13,6 +13,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 
 from billing import chores, docs_page, health, observe
 from billing.accounts import api as accounts
+from billing.audit import api as audit
 from billing.credits import api as credits
 from billing.db import partitions
 from billing.db.pool import Pool, open_pool
@@ -39,6 +40,7 @@ ROUTES: Sequence[ControllerRouterHandler] = [
     docs_page.home,
     *health.handlers,
     accounts.router,
+    audit.router,
     ledger.router,
     credits.router,
     metering.router,

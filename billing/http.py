@@ -19,6 +19,7 @@ from litestar.params import QueryParameter
 
 from billing.accounts import keys
 from billing.accounts.keys import Principal, Scope
+from billing.audit import log as audit
 from billing.db.pool import Pool
 from billing.errors import Forbidden, Invalid, Unauthorized, WrongType
 from billing.faults import faults_of
@@ -106,6 +107,7 @@ def requires(*scopes: Scope) -> Guard:
         if principal.scope not in scopes:
             needed = " or ".join(scopes)
             raise Forbidden("wrong_scope", f"This needs a key of scope {needed}; yours is of scope {principal.scope}.")
+        audit.actor.set(principal.key_id)
 
     return guard
 

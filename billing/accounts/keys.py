@@ -16,6 +16,7 @@ from psycopg.rows import DictRow
 
 from billing import ids
 from billing.accounts.store import check_not_closed
+from billing.audit import log as audit
 from billing.db.arrays import BytesArray
 from billing.db.dollars import picos
 from billing.db.pool import Connection
@@ -160,9 +161,13 @@ async def create(
                 },
             )
         ).fetchone()
-    if row is None:
-        raise NotFound("unknown_account", f"There is no account {account_id}.")
-    return shown(row), secret
+        if row is None:
+            raise NotFound("unknown_account", f"There is no account {account_id}.")
+        key = shown(row)
+        await audit.record(
+            conn, "key.create", account=account_id, subject=key.id, scope=scope, name=name, expires_at=expires_at
+        )
+    return key, secret
 
 
 async def listed(conn: Connection, account_id: str | None) -> list[Key]:
@@ -175,13 +180,15 @@ async def listed(conn: Connection, account_id: str | None) -> list[Key]:
 
 async def revoke(conn: Connection, key_id: str) -> Key:
     """Revoke a key from this moment on; doing it again changes nothing. Raises NotFound."""
-    row = await (
-        await conn.execute(
-            "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s RETURNING *", [key_id]
-        )
-    ).fetchone()
-    if row is None:
-        raise NotFound("unknown_key", f"There is no key {key_id}.")
+    async with conn.transaction():
+        row = await (
+            await conn.execute(
+                "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s RETURNING *", [key_id]
+            )
+        ).fetchone()
+        if row is None:
+            raise NotFound("unknown_key", f"There is no key {key_id}.")
+        await audit.record(conn, "key.revoke", account=row["account_id"], subject=key_id)
     return shown(row)
 
 
@@ -196,13 +203,17 @@ async def bootstrap(conn: Connection, given: str | None) -> str | None:
         if found is not None:
             return None
     secret = given or new_secret()
-    await conn.execute(
-        """
-        INSERT INTO api_keys (id, scope, name, hash, hint) VALUES (%(id)s, 'admin', 'bootstrap', %(hash)s, %(hint)s)
-        ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, hint = excluded.hint
-        """,
-        {"id": BOOTSTRAP_ID, "hash": hash_of(secret), "hint": secret[-4:]},
-    )
+    async with conn.transaction():
+        cursor = await conn.execute(
+            """
+            INSERT INTO api_keys (id, scope, name, hash, hint) VALUES (%(id)s, 'admin', 'bootstrap', %(hash)s, %(hint)s)
+            ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, hint = excluded.hint
+            WHERE api_keys.hash <> excluded.hash
+            """,
+            {"id": BOOTSTRAP_ID, "hash": hash_of(secret), "hint": secret[-4:]},
+        )
+        if cursor.rowcount:
+            await audit.record(conn, "key.bootstrap", subject=BOOTSTRAP_ID)
     return None if given else secret
 
 

@@ -8,6 +8,7 @@ import msgspec
 from psycopg.rows import DictRow
 
 from billing.accounts.keys import SPANS, Key, Limits, shown
+from billing.audit import log as audit
 from billing.db.dollars import dollars, picos
 from billing.db.pool import Connection
 from billing.errors import NotFound, Unprocessable
@@ -61,6 +62,8 @@ async def change(conn: Connection, key_id: str, changes: Changes) -> Key:
         )
         row = await cursor.fetchone()
         assert row is not None
+        said = {**asked, **{name: _dollars(amount) for name, amount in limits.items()}}
+        await audit.record(conn, "key.change", account=row["account_id"], subject=key_id, **said)
         return shown(row)
 
 

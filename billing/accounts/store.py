@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from billing.audit import log as audit
 from billing.db.dollars import dollars, picos
 from billing.db.pool import Connection
 from billing.errors import Conflict, NotFound
@@ -57,8 +58,8 @@ async def create(
     conn: Connection, *, account_id: str, name: str, email: str | None, address: str | None, time_zone: str
 ) -> Account:
     """Make an account with an empty balance. Raises Conflict when the name of the account is taken."""
-    row = await (
-        await conn.execute(
+    async with conn.transaction():
+        cursor = await conn.execute(
             """
             WITH account AS (
               INSERT INTO accounts (id, name, email, address, time_zone)
@@ -73,9 +74,10 @@ async def create(
             """,
             {"id": account_id, "name": name, "email": email, "address": address, "time_zone": time_zone},
         )
-    ).fetchone()
-    if row is None:
-        raise Conflict("account_exists", f"There is an account {account_id} already.")
+        row = await cursor.fetchone()
+        if row is None:
+            raise Conflict("account_exists", f"There is an account {account_id} already.")
+        await audit.record(conn, "account.create", account=account_id, subject=account_id, name=name)
     return _account(row)
 
 
@@ -118,7 +120,16 @@ async def change(conn: Connection, account_id: str, changes: Changes) -> Account
                 "UPDATE balances SET credit_limit = %s WHERE account_id = %s",
                 [dollars(changes.credit_limit), account_id],
             )
+        await _record(conn, account_id, changes)
         return await get(conn, account_id)
+
+
+async def _record(conn: Connection, account_id: str, changes: Changes) -> None:
+    named = {True: "account.suspend", False: "account.resume", msgspec.UNSET: "account.change"}
+    limit = changes.credit_limit if changes.credit_limit is msgspec.UNSET else money.format(changes.credit_limit)
+    asked = {**msgspec.structs.asdict(changes), "credit_limit": limit}
+    del asked["suspended"]
+    await audit.record(conn, named[changes.suspended], account=account_id, subject=account_id, **asked)
 
 
 async def _suspend(conn: Connection, account_id: str, suspended: bool, reason: str | None) -> None:
@@ -144,7 +155,9 @@ async def close(conn: Connection, account_id: str) -> Account:
         await conn.execute(
             "UPDATE api_keys SET revoked_at = now() WHERE account_id = %s AND revoked_at IS NULL", [account_id]
         )
-        return await get(conn, account_id)
+        account = await get(conn, account_id)
+        await audit.record(conn, "account.close", account=account_id, subject=account_id)
+        return account
 
 
 async def check_not_closed(conn: Connection, account_id: str) -> None:

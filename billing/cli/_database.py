@@ -10,6 +10,7 @@ from typing import TypeVar
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from billing.audit import log as audit
 from billing.db.migrate import pending
 from billing.db.pool import Pool, open_pool
 from billing.embedded import default_home, embedded
@@ -42,6 +43,7 @@ def database_url(settings: Settings) -> Iterator[str]:
 def run_with_pool(work: Callable[[Pool, Settings], Awaitable[T]]) -> T:
     """Do a command's asynchronous work with a pool on the database, whose schema must be this release's."""
     settings = load(os.environ)
+    audit.actor.set(audit.COMMAND_LINE)
     with database_url(settings) as url:
         return asyncio.run(_with_pool(work, settings, url))
 

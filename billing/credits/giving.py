@@ -6,6 +6,7 @@ import msgspec
 
 from billing import ids
 from billing.accounts.store import check_not_closed
+from billing.audit import log as audit
 from billing.credits import store
 from billing.credits.grants import Category, Grant, NewGrant, State
 from billing.db.pool import Connection
@@ -56,6 +57,17 @@ async def give(conn: Connection, grant: NewGrant, now: datetime | None = None) -
     grant_id = ids.new("grant")
     await store.insert(conn, grant_id, grant)
     await store.settle(conn, [grant.account_id], now)
+    await audit.record(
+        conn,
+        "grant.give",
+        account=grant.account_id,
+        subject=grant_id,
+        amount=money.format(grant.amount),
+        category=grant.category,
+        expires_at=grant.expires_at,
+        reference=grant.reference,
+        reason=grant.reason,
+    )
     return view(await _found(conn, grant.account_id, grant_id))
 
 
@@ -73,6 +85,14 @@ async def void(
     if grant.state not in ("pending", "active"):
         raise Conflict("grant_ended", f"Nothing is left of grant {grant_id}: it is {grant.state}.")
     await store.mark_voided(conn, account_id, grant_id)
+    await audit.record(
+        conn,
+        "grant.void",
+        account=account_id,
+        subject=grant_id,
+        amount=money.format(grant.remaining),
+        reason=reason,
+    )
     if grant.remaining:
         await ledger.post(
             conn,

@@ -16,6 +16,7 @@ import msgspec
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from billing import ids
+from billing.audit import log as audit
 from billing.credits import store as credits
 from billing.db.pool import Connection, Pool, with_retries
 from billing.errors import Invalid, NotFound, Unprocessable
@@ -108,6 +109,8 @@ async def close_month(
         raise Unprocessable("period_not_over", f"The month {label} is not over yet, in no time zone.")
     if account and not accounts:
         raise NotFound("unknown_account", f"There is no account {account}.")
+    async with pool.connection() as conn:
+        await audit.record(conn, "period.close", account=account, subject=label)
     return Summary(period=label, results=await _close_each(pool, settings, label, accounts, progress))
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from billing.accounts.store import check_not_closed
+from billing.audit import log as audit
 from billing.db.pool import Connection
 from billing.errors import NotFound, Unprocessable
 from billing.ledger import store
@@ -55,6 +56,15 @@ async def book(conn: Connection, movement: Movement) -> PostingView:
             reason=movement.reason,
             actor=movement.actor,
         ),
+    )
+    await audit.record(
+        conn,
+        movement.kind,
+        account=movement.account_id,
+        subject=str(posted.transaction),
+        amount=money.format(movement.amount),
+        reference=movement.reference,
+        reason=movement.reason,
     )
     return await by_number(conn, movement.account_id, posted.transaction)
 
@@ -110,4 +120,15 @@ async def refund(conn: Connection, refund: Refund) -> PostingView:
         actor=refund.actor,
         reverses=refund.transaction,
     )
-    return await by_number(conn, refund.account_id, (await store.post(conn, posting)).transaction)
+    posted = await store.post(conn, posting)
+    await audit.record(
+        conn,
+        "refund",
+        account=refund.account_id,
+        subject=str(posted.transaction),
+        amount=money.format(amount),
+        reverses=refund.transaction,
+        reference=refund.reference,
+        reason=refund.reason,
+    )
+    return await by_number(conn, refund.account_id, posted.transaction)

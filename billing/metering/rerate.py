@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 from psycopg.rows import DictRow
 
+from billing.audit import log as audit
 from billing.db.dollars import picos
 from billing.db.pool import Connection, Pool
 from billing.metering.assess import UNPRICED_DIMENSION, UNPRICED_MODEL, Assessed, assess
@@ -58,6 +59,7 @@ async def rerate(
     billed, amount, waiting = 0, 0, 0
     after = ("", "", "")
     async with pool.connection() as conn:
+        await audit.record(conn, "events.rerate", account=account_id)
         while rows := await _waiting(conn, account_id, after):
             terms = await intake.terms.fresh(conn)
             after = (rows[-1]["account_id"], rows[-1]["source"], rows[-1]["id"])

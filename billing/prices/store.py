@@ -14,6 +14,7 @@ import msgspec
 from psycopg import sql
 from psycopg.errors import ForeignKeyViolation
 
+from billing.audit import log as audit
 from billing.db.pool import Connection
 from billing.errors import Conflict, NotFound
 from billing.prices.terms import Agreed, Dated, Special, Terms
@@ -99,6 +100,7 @@ class Kind(NamedTuple, Generic[Row]):
     column: sql.Identifier
     value: sql.SQL
     row: type[Row]
+    name: str
 
     @property
     def columns(self) -> sql.Composed:
@@ -108,9 +110,15 @@ class Kind(NamedTuple, Generic[Row]):
 
 
 MULTIPLIERS = Kind(
-    sql.Identifier("multipliers"), sql.Identifier("multiplier"), sql.SQL("trim_scale(multiplier)::text"), MultiplierRow
+    sql.Identifier("multipliers"),
+    sql.Identifier("multiplier"),
+    sql.SQL("trim_scale(multiplier)::text"),
+    MultiplierRow,
+    "multiplier",
 )
-POLICIES = Kind(sql.Identifier("verification_policies"), sql.Identifier("policy"), sql.SQL("policy"), PolicyRow)
+POLICIES = Kind(
+    sql.Identifier("verification_policies"), sql.Identifier("policy"), sql.SQL("policy"), PolicyRow, "policy"
+)
 
 
 class FactorRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -269,6 +277,7 @@ async def create_plan(conn: Connection, plan: str) -> None:
     cursor = await conn.execute("INSERT INTO plans (id) VALUES (%s) ON CONFLICT DO NOTHING", [plan])
     if cursor.rowcount == 0:
         raise Conflict("plan_exists", f"There is a plan {plan} already.")
+    await audit.record(conn, "plan.create", subject=plan)
 
 
 async def put_on_plan(
@@ -282,6 +291,7 @@ async def put_on_plan(
         )
     except ForeignKeyViolation:
         raise NotFound("unknown_account_or_plan", f"There is no account {account}, or no plan {plan}.") from None
+    await audit.record(conn, "terms.plan", account=account, subject=plan, effective_from=effective_from)
 
 
 async def add_special(
@@ -310,6 +320,15 @@ async def add_special(
         raise NotFound("unknown_account_or_plan", f"There is no {owner}.") from None
     row = await cursor.fetchone()
     assert row is not None
+    await audit.record(
+        conn,
+        f"terms.{kind.name}",
+        account=account,
+        subject=plan,
+        value=value,
+        effective_from=effective_from,
+        reason=reason,
+    )
     return kind.row(**row)
 
 
@@ -327,6 +346,9 @@ async def add_factor(
     )
     row = await cursor.fetchone()
     assert row is not None
+    await audit.record(
+        conn, "terms.factor", subject=upstream, value=factor, effective_from=effective_from, reason=reason
+    )
     return FactorRow(**row)
 
 
@@ -354,4 +376,5 @@ async def add_price_row(conn: Connection, *, account: str | None, row: NewPrice,
         raise NotFound("unknown_account", f"There is no account {account}.") from None
     added = await cursor.fetchone()
     assert added is not None
+    await audit.record(conn, "terms.price", account=account, subject=row.model, **msgspec.structs.asdict(row))
     return PriceRow(**added)
