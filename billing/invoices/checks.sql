@@ -25,7 +25,7 @@ SELECT format('Invoice %s: %s of usage is invoiced, but %s was posted in its per
               trim_scale(amount_exact), trim_scale(posted.amount))
 FROM invoices
 JOIN LATERAL (
-  SELECT coalesce(sum(amount), 0) AS amount
+  SELECT coalesce(sum(CASE source WHEN 'wallet' THEN amount ELSE -amount END), 0) AS amount
   FROM postings
   WHERE postings.account_id = invoices.account_id
     AND kind = 'usage' AND effective_at >= period_start AND effective_at < period_end

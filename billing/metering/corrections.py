@@ -22,8 +22,8 @@ Line = tuple[int, int, int]
 class Charged(msgspec.Struct, frozen=True, kw_only=True):
     """What was booked for an event that is to be corrected. `lines` are those that are to be taken back.
 
-    `cost` in picodollars, of the named event together with all it stands for. `key_id` and `upstream` are known only
-    while the event itself is `kept`.
+    `cost` in picodollars, of the named event together with all it stands for. `key_id` and `upstream` are not known of
+    events from before charges kept them, once the events are not `kept` any more.
     """
 
     time: datetime

@@ -193,7 +193,9 @@ chain AS (
     ON earlier.account_id = chain.account_id AND earlier.source = chain.source AND earlier.id = chain.corrects
 )
 SELECT account_id, source, id, charges.time,
-       body IS NOT NULL AS kept, key_id, body -> 'upstream' ->> 'name' AS upstream,
+       coalesce(charges.key_id, events.key_id) AS key_id,
+       coalesce(nullif(charges.upstream, ''), body -> 'upstream' ->> 'name') AS upstream,
+       charges.upstream IS NOT NULL OR body IS NOT NULL AS kept,
        (
          SELECT later.id FROM charges AS later
          WHERE later.account_id = charges.account_id AND later.source = charges.source AND later.corrects = charges.id

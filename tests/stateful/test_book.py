@@ -1,4 +1,5 @@
-"""Usage, top-ups, adjustments and closed months in any order, on a real database, beside a model of a few dicts.
+"""Usage, corrections, voids, top-ups, adjustments and closed months in any order, on a real database, beside a model of
+a few dicts.
 
 The model knows the rules and nothing of the code: what an event costs it works out in fractions. After every run the
 proof (`billing verify`) must find nothing.
@@ -86,6 +87,7 @@ class Book(RuleBasedStateMachine):
         self.events: dict[tuple[str, str], dict[str, Any]] = {}
         self.closed_months: dict[str, int] = {}
         self.late: dict[tuple[str, str], int] = {}
+        self.corrected: set[tuple[str, str]] = set()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
@@ -119,6 +121,30 @@ class Book(RuleBasedStateMachine):
             self.late[account, str(id)] = self.closed_months[account]
             assert result.status == ("unpriced" if self.waits(request) else "accepted")
             self.wallets[account] -= cost(request)
+
+    @rule(account=accounts, number=st.integers(0, 60), request=requests, voids=st.booleans())
+    def correct(self, account: str, number: int, request: dict[str, Any], voids: bool) -> None:
+        """An event that stands for another one, which may be a correction itself."""
+        known = [id for owner, id in self.events if owner == account]
+        if not known:
+            return
+        named = known[number % len(known)]
+        first = self.events[account, named]
+        id = f"for-{named}-{len(self.events)}"
+        nothing = {"model": first["model"], "input": 0, "output": 0, "status": 500}
+        anew = {**(nothing if voids else request), "time": first["time"]}
+        sent = as_event(account, id, anew) | {"voids" if voids else "corrects": named}
+        if voids:
+            del sent["usage"]
+        [result] = self.run(self.intake.post(batch(sent)))
+        if (account, named) in self.corrected:
+            assert result.errors[0].code == "already_corrected"
+            return
+        assert result.status == ("unpriced" if not voids and self.waits(anew) else "accepted")
+        self.corrected.add((account, named))
+        self.events[account, id] = anew
+        self.late[account, id] = self.closed_months[account]
+        self.wallets[account] -= cost(anew) - cost(first)
 
     @staticmethod
     def waits(request: dict[str, Any]) -> bool:
