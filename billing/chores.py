@@ -15,6 +15,7 @@ from billing.db import partitions
 from billing.db.pool import Pool
 from billing.holds.authorizer import forget as forget_holds
 from billing.holds.authorizer import sweep
+from billing.metering.folding import fold
 from billing.observe.metrics import IMBALANCE
 from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
@@ -26,6 +27,8 @@ RETRY_SECONDS = 60
 PROOF_AFTER_SECONDS = 300
 """The proof reads everything, so a start is over and caches are warm before the first one."""
 PROOF_SPREAD_SECONDS = 60
+FOLD_SECONDS = 10
+"""Reports are right in any case; this bounds how much they have to sum up by themselves."""
 CREDITS_SECONDS = 5
 CREDITS_AT_ONCE = 100
 """Accounts settled in one transaction, which keeps them locked."""
@@ -40,6 +43,7 @@ async def keep_house(pool: Pool, terms: TermsKeeper, settings: Settings) -> None
         _again_and_again(lambda: terms.keep_fresh(pool), RETRY_SECONDS),
         _again_and_again(lambda: settle_credits(pool), CREDITS_SECONDS),
         _again_and_again(lambda: sweep(pool), SWEEP_SECONDS),
+        _again_and_again(lambda: fold(pool), FOLD_SECONDS),
         _again_and_again(lambda: _forget(pool, settings.idempotency_hours), DAY_SECONDS),
         _again_and_again(lambda: forget_holds(pool, settings.holds_days), DAY_SECONDS),
         _again_and_again(

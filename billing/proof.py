@@ -16,6 +16,7 @@ from billing.holds import verify as holds
 from billing.invoices import verify as invoices
 from billing.ledger import verify as ledger
 from billing.metering import verify as metering
+from billing.metering import verify_totals
 from billing.proving import Part, said
 
 PROOF_LOCK = 7_305_812_048  # any constant number: of several processes one proves
@@ -40,6 +41,7 @@ CHECKS = (
     Check("What events were charged is what was posted", ledger.USAGE),
     Check("Every charge follows from its quantities, official prices and multiplier", metering.CHARGES),
     Check("The roll-ups are the sums of the charges, and their evidence is that of the events", metering.ROLLUPS),
+    Check("What reports read are the sums of the roll-ups", verify_totals.TOTALS),
     Check(
         "Every event that was charged is kept, or dropped because of its age, and says what was charged",
         metering.EVENTS,

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
+import msgspec
 from rich.console import RenderableType
 from rich.text import Text
 
 from billing.cli._print import aligned, table
 from billing.metering.judging import Span as Bounds
 from billing.metering.judging import VerdictView
+from billing.reports import status as statuses
+from billing.reports import sums as money_sums
 from billing.reports import verification as verifications
 from pricing import money
 
@@ -17,11 +21,59 @@ def title(what: str, start: datetime, end: datetime, time_zone: str) -> str:
     return f"{what}, {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC, days of {time_zone}"
 
 
-NOTHING = "·"
-
-
 def count(number: int) -> str:
-    return f"{number:,}" if number else NOTHING
+    return f"{number:,}" if number else "·"
+
+
+NAMES = ("time", "account", "name", "model", "upstream", "dimension")
+DOLLARS = ("amount", "cost", "margin")
+
+
+def sums(report: money_sums.Report) -> Iterator[RenderableType]:
+    """A row for each group, and a bold one for all."""
+    if not report.data:
+        yield "Nothing was used in this span."
+        return
+    rows: list[dict[str, Any]] = [msgspec.to_builtins(row) for row in [*report.data, report.total]]
+    columns = [
+        name for name in (*NAMES, "quantity", "requests", *DOLLARS, "margin_percent", "without_cost") if name in rows[0]
+    ]
+    aligned_by = {name: aligned([money.parse(row[name]) for row in rows]) for name in DOLLARS if name in columns}
+    what = report.object.removeprefix("report.").capitalize()
+    heads = [name.replace("margin_percent", "%").replace("_", " ") for name in columns]
+    numbers = tuple(head for head, name in zip(heads, columns, strict=True) if name not in NAMES)
+    made = table(*heads, numbers=numbers, title=title(what, report.start, report.end, report.time_zone))
+    for place, row in enumerate(rows):
+        cells = [aligned_by[name][place] if name in aligned_by else _cell(row.get(name)) for name in columns]
+        made.add_row(*cells, style="bold" if place == len(report.data) else None)
+    yield made
+
+
+def _cell(value: str | int | None) -> Text:
+    return Text(count(value) if isinstance(value, int) else value or "")
+
+
+def status(report: statuses.Report) -> Iterator[RenderableType]:
+    """A row for each group, and a bold one for all. Times, whole and until the first token, are in milliseconds."""
+    if not report.data:
+        yield "There were no requests in this span."
+        return
+    groups = [*(["time"] if report.interval else []), *report.group_by]
+    numbers = ("requests", "failed", "aborted", "cut", "errors", "p50", "p95", "p99", "1st p50")
+    made = table(
+        *groups,
+        *numbers,
+        numbers=numbers,
+        title=title("Status, times in ms", report.start, report.end, report.time_zone),
+    )
+    for row in [*report.data, report.total]:
+        names = [Text(getattr(row, group, None) or "") for group in groups]
+        counts = [count(number) for number in (row.requests, row.failed, row.aborted, row.cut)]
+        whole, first = row.latency_ms, row.first_token_ms
+        times = (whole.p50, whole.p95, whole.p99, first.p50)
+        shown = ["–" if one is None else f"{one:,}" for one in times]
+        made.add_row(*names, *counts, f"{row.error_percent} %", *shown, style="bold" if row is report.total else None)
+    yield made
 
 
 def verification(report: verifications.Report) -> Iterator[RenderableType]:
@@ -39,32 +91,22 @@ def verification(report: verifications.Report) -> Iterator[RenderableType]:
 
 
 def _verdicts(report: verifications.Report) -> RenderableType:
-    """A row for each group, a bold one for all. Tokens and dollars are those outside of our bounds.
-
-    Columns that say nothing are left out: there are many, and the groups must have room.
-    """
+    """A row for each group, a bold one for all. Tokens and dollars are those outside of our bounds."""
     groups = [*(["time"] if report.interval else []), *report.group_by]
+    events = ("checked", "exact", "bounded", "counted", "unverif.", "over", "under")
+    numbers = (*events, "tokens over", "tokens under", "$ over", "$ under")
+    made = table(
+        *groups, *numbers, numbers=numbers, title=title("Verification", report.start, report.end, report.time_zone)
+    )
     rows: list[verifications.Sums] = [*report.data, report.total]
-    columns: dict[str, list[str]] = {
-        "checked": [count(row.events) for row in rows],
-        "exact": [count(row.verdicts.exact) for row in rows],
-        "bounded": [count(row.verdicts.within_bounds) for row in rows],
-        "counted": [count(row.verdicts.counted) for row in rows],
-        "unverif.": [count(row.verdicts.unverifiable) for row in rows],
-        "over": [count(row.verdicts.over_reported) for row in rows],
-        "under": [count(row.verdicts.under_reported) for row in rows],
-        "tokens over": [count(row.excess) for row in rows],
-        "tokens under": [count(row.shortfall) for row in rows],
-        "$ over": aligned([money.parse(row.excess_amount) for row in rows]) if report.total.excess else [],
-        "$ under": aligned([money.parse(row.shortfall_amount) for row in rows]) if report.total.shortfall else [],
-    }
-    told = {name: cells for name, cells in columns.items() if any(cell != NOTHING for cell in cells)}
-    headed = title("Verification", report.start, report.end, report.time_zone)
-    made = table(*groups, *told, numbers=tuple(told), title=headed)
-    for place, row in enumerate(rows):
-        total = row is report.total
-        names = [Text("" if total else str(getattr(row, group, None) or "–")) for group in groups]
-        made.add_row(*names, *(cells[place] for cells in told.values()), style="bold" if total else None)
+    over = aligned([money.parse(row.excess_amount) for row in rows])
+    under = aligned([money.parse(row.shortfall_amount) for row in rows])
+    for row, *dollars in zip(rows, over, under, strict=True):
+        of = row.verdicts
+        counts = [row.events, of.exact, of.within_bounds, of.counted, of.unverifiable, of.over_reported]
+        counts += [of.under_reported, row.excess, row.shortfall]
+        names = [Text(getattr(row, group, None) or "") for group in groups]
+        made.add_row(*names, *map(count, counts), *dollars, style="bold" if row is report.total else None)
     return made
 
 

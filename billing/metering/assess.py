@@ -11,6 +11,7 @@ from billing.metering.content import Verified
 from billing.metering.corrections import Charged
 from billing.metering.events import UsageEvent, has_usage, usage_path
 from billing.metering.judging import Judgement, billed_usage, judged
+from billing.metering.outcomes import Outcome, outcome_of
 from billing.metering.refused import Refused
 from billing.prices.terms import Agreed, Terms
 from pricing import money
@@ -64,7 +65,8 @@ class Assessed(msgspec.Struct, frozen=True, kw_only=True):
     """An event ready to be booked. Amounts are picodollars, one quantity and amount for each price of the rate.
 
     `undone` are the lines that it takes back of the event it `corrects`: price number, quantity, picodollars. `amount`
-    and `cost` are what the book changes by; `costed`: the cost is known for the first time.
+    and `cost` are what the book changes by; `costed`: the cost is known for the first time. Times that the gateway did
+    not take are -1.
     """
 
     index: int
@@ -88,6 +90,9 @@ class Assessed(msgspec.Struct, frozen=True, kw_only=True):
     costed: bool = False
     corrects: str | None = None
     undone: tuple[corrections.Line, ...] = ()
+    outcome: Outcome = Outcome.COMPLETED
+    latency_ms: int = -1
+    first_token_ms: int = -1
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -160,6 +165,9 @@ def assess(
         costed=cost is not None and (first is None or first.cost is None),
         corrects=corrections.named_by(event),
         undone=undone,
+        outcome=outcome_of(event),
+        latency_ms=-1 if event.latency_ms is None else event.latency_ms,
+        first_token_ms=-1 if event.first_token_ms is None else event.first_token_ms,
     )
 
 

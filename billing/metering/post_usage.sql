@@ -11,10 +11,11 @@ incoming AS (
   SELECT *
   FROM unnest(
     %(account_ids)s, %(sources)s, %(ids)s, %(digests)s, %(times)s, %(price_ids)s, %(quantities)s, %(amounts)s,
-    %(reviews)s, %(corrects)s, %(key_ids)s, %(upstreams)s, %(costs)s, %(bodies)s
+    %(reviews)s, %(corrects)s, %(key_ids)s, %(upstreams)s, %(costs)s, %(bodies)s, %(outcomes)s, %(latencies)s,
+    %(first_tokens)s
   ) WITH ORDINALITY AS t(
     account_id, source, id, digest, time, price_ids, quantities, picos, review, corrects, key_id, upstream, cost, body,
-    position
+    outcome, latency, first_token, position
   )
 ),
 lines AS (
@@ -113,16 +114,24 @@ posted AS (
   JOIN account USING (account_id)
   RETURNING 1
 ),
+used AS (
+  SELECT billed.account_id, billed, slot, price_id, coalesce(key_id, '') AS key_id, coalesce(upstream, '') AS upstream,
+         requests, quantity, lines.amount, lines.cost, costed, billed.time, billed.digest, position,
+         CASE WHEN requests > 0 THEN outcome END AS outcome,
+         CASE WHEN requests > 0 AND latency >= 0 THEN latency END AS latency,
+         CASE WHEN requests > 0 AND first_token >= 0 THEN first_token END AS first_token
+  FROM billed JOIN lines USING (position) JOIN incoming USING (position)
+),
 rolled_up AS (
   INSERT INTO usage_rollups AS sums (
     account_id, billed, slot, price_id, key_id, upstream,
     events, requests, quantity, amount, cost, costed, first_time, last_time, evidence
   )
-  SELECT billed.account_id, billed, slot, price_id, coalesce(key_id, ''), coalesce(upstream, ''),
-         count(*), sum(requests), sum(quantity), sum(lines.amount), sum(lines.cost), sum(costed),
-         min(billed.time), max(billed.time), sha256(string_agg(billed.digest, '' ORDER BY position))
-  FROM billed JOIN lines USING (position) JOIN incoming USING (position)
-  GROUP BY billed.account_id, billed, slot, price_id, coalesce(key_id, ''), coalesce(upstream, '')
+  SELECT account_id, billed, slot, price_id, key_id, upstream,
+         count(*), sum(requests), sum(quantity), sum(amount), sum(cost), sum(costed),
+         min(time), max(time), sha256(string_agg(digest, '' ORDER BY position))
+  FROM used
+  GROUP BY account_id, billed, slot, price_id, key_id, upstream
   ON CONFLICT (account_id, billed, slot, price_id, key_id, upstream) DO UPDATE
   SET events = sums.events + excluded.events,
       requests = sums.requests + excluded.requests,
@@ -133,6 +142,26 @@ rolled_up AS (
       first_time = least(sums.first_time, excluded.first_time),
       last_time = greatest(sums.last_time, excluded.last_time),
       evidence = sha256(sums.evidence || excluded.evidence)
+),
+
+-- What reports sum up over all accounts, and over all prices of one. Only appended, so that no batch waits for another;
+-- fold.sql adds it to the totals.
+appended AS (
+  INSERT INTO usage_increments (
+    slot, price_id, upstream, requests, quantity, amount, cost, costed, failed, aborted, cut, latencies, first_tokens
+  )
+  SELECT slot, price_id, upstream, sum(requests), sum(quantity), sum(amount), sum(cost), sum(costed),
+         count(*) FILTER (WHERE outcome = 1), count(*) FILTER (WHERE outcome = 2), count(*) FILTER (WHERE outcome = 3),
+         array_agg(latency) FILTER (WHERE latency IS NOT NULL),
+         array_agg(first_token) FILTER (WHERE first_token IS NOT NULL)
+  FROM used
+  GROUP BY slot, price_id, upstream
+),
+appended_by_account AS (
+  INSERT INTO account_increments (account_id, slot, requests, amount, cost, costed)
+  SELECT account_id, slot, sum(requests), sum(amount), sum(cost), sum(costed)
+  FROM used
+  GROUP BY account_id, slot
 ),
 
 -- What keys have spent, for the accounts that have had one with a limit, and which spent more than theirs.

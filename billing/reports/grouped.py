@@ -1,16 +1,19 @@
-"""How a report is summed up: rows of a roll-up, grouped and filtered by what was asked for."""
+"""How a report is summed up: the rows of a roll-up, grouped and filtered by what was asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, LiteralString
 
 import msgspec
 from psycopg import sql
 
-from billing.db.pool import Connection
+from billing.db.pool import Connection, Pool
 from billing.reports.asked import Span, too_many_rows
+from billing.reports.tiles import tiles
+from pricing import money
 
 Columns = Mapping[str, LiteralString]
-"""What a roll-up can be grouped and filtered by, and the column it is there."""
+"""What a roll-up can be grouped and filtered by, and the column that is there."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,45 +25,105 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     rows_max: int
 
     def parameters(self) -> dict[str, Any]:
-        given = {f"only_{name}": list(values) for name, values in self.filters.items()}
-        return {"start": self.span.start, "end": self.span.end, **given}
+        """The span, its intervals, the tiles it is made up of, and what passes the filters."""
+        edges = self.span.edges()
+        minutes, starts, ends = zip(*tiles(edges, self.span.end), strict=True)
+        return {
+            "start": self.span.start,
+            "end": self.span.end,
+            "edges": edges,
+            "tile_minutes": list(minutes),
+            "tile_starts": list(starts),
+            "tile_ends": list(ends),
+            **{f"only_{name}": list(values) for name, values in self.filters.items()},
+        }
 
     def where(self, columns: Columns, time: LiteralString = "slot") -> sql.Composed:
-        """The condition that a row lies in the span and passes the filters."""
+        """The condition that a row lies in the span and passes the filters on these columns."""
         conditions = [sql.SQL("{0} >= %(start)s AND {0} < %(end)s").format(sql.SQL(time))]
         conditions += [
             sql.SQL("{} = ANY({})").format(sql.SQL(columns[name]), sql.Placeholder(f"only_{name}"))
             for name in self.filters
+            if name in columns
         ]
         return sql.SQL(" AND ").join(conditions)
 
 
+@asynccontextmanager
+async def snapshot(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection on which all queries see the same book, so that the parts of a report agree."""
+    async with pool.connection() as conn, conn.transaction():
+        await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield conn
+
+
+TILED: LiteralString = """
+(
+  SELECT row.*
+  FROM unnest(%(tile_minutes)s::integer[], %(tile_starts)s::timestamptz[], %(tile_ends)s::timestamptz[])
+    AS tile(length, first, last)
+  CROSS JOIN LATERAL (
+    SELECT {columns} FROM {totals} WHERE minutes = length AND slot >= first AND slot < last
+    OFFSET 0  -- for each tile by itself, with the index
+  ) AS row
+  UNION ALL
+  SELECT {columns} FROM {increments} WHERE slot >= %(start)s AND slot < %(end)s
+)
+"""
+
+
+def tiled(columns: LiteralString, totals: LiteralString, increments: LiteralString) -> sql.Composed:
+    """The rows of a table of totals that make up the span, and what is not folded into it yet."""
+    return sql.SQL(TILED).format(columns=sql.SQL(columns), totals=sql.SQL(totals), increments=sql.SQL(increments))
+
+
 async def grouped(
-    conn: Connection, asked: Asked, columns: Columns, *, table: LiteralString, sums: LiteralString, order: LiteralString
+    conn: Connection,
+    asked: Asked,
+    columns: Columns,
+    *,
+    table: sql.Composable,
+    sums: LiteralString,
+    order: LiteralString,
+    limit: int | None = None,
+    **parameters: Any,
 ) -> list[dict[str, Any]]:
-    """The sums of each group of a table that has a `slot`: by time, then in the order given. Raises Invalid,
-    too_many_rows."""
+    """The sums of each group of a table that has a `slot`: by time, then in the order given. Without groups one row, if
+    there is anything.
+
+    The first `limit`, or all: then raises Invalid, too_many_rows, for more than may be. The table's own parameters come
+    along.
+    """
     groups = {name: sql.SQL(columns[name]) for name in asked.group_by}
-    edges = asked.span.edges()
     if asked.span.interval:
         groups = {"time": sql.SQL("width_bucket(slot, %(edges)s::timestamptz[])"), **groups}
-    query = sql.SQL("SELECT {} FROM {} WHERE {} {} ORDER BY {} LIMIT %(rows)s").format(
-        sql.SQL(", ").join(
-            [sql.SQL("{} AS {}").format(column, sql.Identifier(name)) for name, column in groups.items()]
-            + [sql.SQL(sums)]
-        ),
-        sql.SQL(table),
-        asked.where(columns),
-        sql.SQL("GROUP BY {}").format(sql.SQL(", ").join(groups.values()))
+    query = sql.SQL("SELECT {columns} FROM {table} WHERE {where} {grouped} ORDER BY {order} LIMIT %(rows)s").format(
+        columns=sql.SQL(", ").join([*_named(groups), sql.SQL(sums)]),
+        table=table,
+        where=asked.where(columns),
+        grouped=sql.SQL("GROUP BY {}").format(sql.SQL(", ").join(groups.values()))
         if groups
         else sql.SQL("HAVING count(*) > 0"),
-        sql.SQL(", ").join([*([sql.Identifier("time")] if asked.span.interval else []), sql.SQL(order)]),
+        order=sql.SQL(", ").join([*([sql.Identifier("time")] if asked.span.interval else []), sql.SQL(order)]),
     )
-    parameters = {**asked.parameters(), "edges": edges, "rows": asked.rows_max + 1}
+    parameters |= {**asked.parameters(), "rows": asked.rows_max + 1 if limit is None else limit}
     found = await (await conn.execute(query, parameters)).fetchall()
-    if len(found) > asked.rows_max:
+    if limit is None and len(found) > asked.rows_max:
         raise too_many_rows(asked.rows_max)
     if asked.span.interval:
         for row in found:
-            row["time"] = asked.span.label(edges[row["time"] - 1])
+            row["time"] = asked.span.label(parameters["edges"][row["time"] - 1])
     return found
+
+
+def _named(groups: Mapping[str, sql.Composable]) -> Iterator[sql.Composed]:
+    for name, column in groups.items():
+        yield sql.SQL("{} AS {}").format(column, sql.Identifier(name))
+
+
+def percent(part: int, whole: int) -> str | None:
+    """`12.34`, rounded half away from zero; None of nothing or less."""
+    if whole <= 0:
+        return None
+    hundredths = money.round_half_away(part * 10_000, whole)
+    return f"{'-' if hundredths < 0 else ''}{abs(hundredths) // 100}.{abs(hundredths) % 100:02d}"

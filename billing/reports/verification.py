@@ -141,7 +141,7 @@ sum(excess_amount) AS excess_amount, sum(shortfall_amount) AS shortfall_amount
 
 async def _rows(conn: Connection, asked: Asked) -> list[Row]:
     dearest = "sum(excess_amount) + sum(shortfall_amount) DESC, sum(events) DESC"
-    found = await grouped(conn, asked, COLUMNS, table="verdict_rollups", sums=SUMS, order=dearest)
+    found = await grouped(conn, asked, COLUMNS, table=sql.Identifier("verdict_rollups"), sums=SUMS, order=dearest)
     return [msgspec.convert({**row, **_dollars(row)}, Row) for row in found]
 
 

@@ -7,10 +7,10 @@ foreign keys (they cost a fifth of the intake): the posting statement reaches an
 
 from sqlalchemy import DDL, event
 
-from billing.db.schema import accounts, chain, holds, invoices, ledger, proof, terms, usage
+from billing.db.schema import accounts, chain, holds, invoices, ledger, proof, terms, totals, usage
 from billing.db.schema.metadata import metadata
 
-__all__ = ["APPEND_ONLY", "accounts", "holds", "invoices", "ledger", "metadata", "proof", "terms", "usage"]
+__all__ = ["APPEND_ONLY", "accounts", "holds", "invoices", "ledger", "metadata", "proof", "terms", "totals", "usage"]
 
 REFUSE_CHANGE = """
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
