@@ -144,7 +144,7 @@ async def _import(source: Source, options: Options, intake: Intake, report: IO[s
 
 
 def _how_to_go_on(source: Source, importing: Importing, options: Options) -> str:
-    done = options.skip + importing.tally.seen
+    done = options.skip + importing.done
     return (
         f"The first {done:,} events of {source.name} are done. To go on: the same command with --skip {done}; "
         "without it they are only looked at again, and nothing is booked twice."

@@ -66,7 +66,7 @@ class Tally(msgspec.Struct):
 
 
 class Importing:
-    """Posts the events of one file. `stop()` ends it after the batch in work."""
+    """Posts the events of one file. `stop()` ends it after the batch in work; `done` are those of whole batches."""
 
     def __init__(self, intake: Intake, batch_size: int, refusals: Refusals, *, by_column: bool = False) -> None:
         self.intake = intake
@@ -74,6 +74,7 @@ class Importing:
         self.refusals = refusals
         self.by_column = by_column
         self.tally = Tally()
+        self.done = 0
         self.stopped = False
 
     def stop(self) -> None:
@@ -103,6 +104,7 @@ class Importing:
                 self.tally.add(item, told)
                 if told.status in ("rejected", "conflict"):
                     self.refusals(item, told)
+        self.done += len(items)
 
     def _told(self, result: Result) -> Result:
         if not self.by_column or not result.errors:

@@ -101,23 +101,29 @@ def read_binary(headers: Iterable[tuple[str, str]], body: bytes) -> tuple[Batch,
         name = header.removeprefix(HEADER)
         if name == header:
             continue
+        text = _unescaped(value)
         if name in ("data", "data_base64", "datacontenttype"):
             faults.append(Fault("unknown_field", "The body is the data, Content-Type its type.", header))
         elif name in fields:
             faults.append(Fault("contradiction", "This header comes twice.", header))
+        elif text is None:
+            faults.append(Fault("invalid_value", "This header is not UTF-8.", header))
         else:
-            fields[name] = msgspec.Raw(_encode(_unescaped(value)))
+            fields[name] = msgspec.Raw(_encode(text))
     return _batch([({**fields, "data": msgspec.Raw(body)}, faults)], BINARY, single=True)
 
 
-def _unescaped(value: str) -> str:
+def _unescaped(value: str) -> str | None:
     """A header's text: perhaps in quotes, what is not ASCII in percents (CloudEvents, HTTP binding 3.1.3.2).
 
-    What is not UTF-8 becomes U+FFFD, which the same sender does every time.
+    None when it is not UTF-8: two identities must not become one.
     """
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = re.sub(r"\\(.)", r"\1", value[1:-1])
-    return unquote(value.encode("latin-1").decode(errors="replace"))
+    try:
+        return unquote(value.encode("latin-1").decode(), errors="strict")
+    except UnicodeError:
+        return None
 
 
 def _fields(item: bytes | msgspec.Raw) -> tuple[Fields | None, list[Fault]]:

@@ -231,7 +231,7 @@ def binary(data: Any, **headers: str) -> Batch:
 
 @pytest.mark.parametrize(
     ("sent", "meant"),
-    [("e1", "e1"), ("a%20b", "a b"), ("%E4%BD%A0", "你"), ('"a \\"b\\""', 'a "b"'), ("50%", "50%"), ("ä", "\ufffd")],
+    [("e1", "e1"), ("a%20b", "a b"), ("%E4%BD%A0", "你"), ('"a \\"b\\""', 'a "b"'), ("50%", "50%"), ("Ã¤", "ä")],
 )
 def test_headers_are_attributes(sent: str, meant: str) -> None:
     event = only(binary({"model": "gpt-4", "usage": GPT_4}, id=sent))
@@ -246,6 +246,8 @@ def test_faults_of_headers_name_the_header_and_those_of_the_body_the_path() -> N
         ("$.model", "invalid_value"),
     }
     assert faults(binary({"model": "gpt-4"}, datacontenttype="text/xml")) == {("ce-datacontenttype", "unknown_field")}
+    for not_utf8 in ("ä", "%E4"):
+        assert ("ce-id", "invalid_value") in faults(binary({"model": "gpt-4"}, id=not_utf8))
     twice = [*HEADERS.items(), ("ce-time", TIME), ("ce-id", "e2")]
     assert faults(read_binary(twice, b'{"model":"gpt-4"}')[0]) == {("ce-id", "contradiction")}
     assert faults(read_binary(HEADERS.items(), b"")[0]) == {("$", "malformed_json")}
