@@ -7,10 +7,22 @@ foreign keys (they cost a fifth of the intake): the posting statement reaches an
 
 from sqlalchemy import DDL, event
 
-from billing.db.schema import accounts, chain, holds, invoices, ledger, proof, terms, totals, usage
+from billing.db.schema import accounts, chain, holds, invoices, ledger, proof, terms, totals, usage, webhooks
 from billing.db.schema.metadata import metadata
 
-__all__ = ["APPEND_ONLY", "accounts", "holds", "invoices", "ledger", "metadata", "proof", "terms", "totals", "usage"]
+__all__ = [
+    "APPEND_ONLY",
+    "accounts",
+    "holds",
+    "invoices",
+    "ledger",
+    "metadata",
+    "proof",
+    "terms",
+    "totals",
+    "usage",
+    "webhooks",
+]
 
 REFUSE_CHANGE = """
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -55,6 +67,8 @@ event.listen(terms.terms_version, "after_create", DDL("INSERT INTO terms_version
 event.listen(metadata, "before_create", DDL(REFUSE_CHANGE.replace("%", "%%")))
 for _function in chain.FUNCTIONS:
     event.listen(metadata, "before_create", DDL(_function))
+event.listen(metadata, "before_create", DDL(webhooks.TELL_BALANCE))
+event.listen(ledger.balances, "after_create", DDL(webhooks.BALANCE_TOLD))
 event.listen(usage.events, "after_create", DDL(EVENTS_DEFAULT))
 for _table in APPEND_ONLY:
     event.listen(metadata.tables[_table], "after_create", DDL(append_only_trigger(_table)))

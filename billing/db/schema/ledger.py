@@ -34,6 +34,7 @@ balances = Table(
     Column("chain", LargeBinary, comment="hash over all transactions since the chain began, docs/evidence.md"),
     Column("period_ends_at", Instant, comment="never after the end of the first open period; null: not known"),
     Index("balances_period_ends_idx", "period_ends_at"),
+    Column("balance_low", Dollars, comment="say so when less than this is left, with the credit limit; null: never"),
 )
 
 # A posting moves an amount from a source to a destination of one account's book; a transaction is the postings that
