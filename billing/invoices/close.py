@@ -180,7 +180,7 @@ async def close_account(conn: Connection, settings: Settings, label: str, accoun
         await store.advance(conn, account_id, period.end)
         return Result(account=account_id, outcome="empty")
     transaction = await _post_residue(conn, draft) if draft.residue else None
-    number = await store.finalize(conn, draft, transaction, settings.invoice_prefix)
+    number = await store.finalize(conn, draft, settings.invoice_prefix, transaction=transaction, tax_transaction=None)
     return _with_invoice(draft, number, "invoiced")
 
 
@@ -197,15 +197,15 @@ def _draft(settings: Settings, account: store.Account, period: Period, lines: li
         statement=Statement(
             opening=moves.opening,
             top_ups=moves.top_ups,
+            payments=moves.payments,
             grants=moves.grants,
+            credit_notes=moves.credit_notes,
             usage=sums.subtotal,
             expired=moves.expired,
             adjustments=moves.adjustments,
         ),
         amount_exact=sums.amount_exact,
         subtotal=sums.subtotal,
-        tax=0,
-        total=sums.subtotal,
         residue=sums.residue,
     )
 

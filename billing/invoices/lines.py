@@ -14,6 +14,7 @@ from fractions import Fraction
 
 import msgspec
 
+from billing.invoices.periods import Period
 from pricing import money
 
 CURRENCY = "USD"
@@ -53,7 +54,11 @@ class PriceUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One line. `amount` is `amount_exact` in whole cents; `events` have their times from `first_at` to `last_at`."""
+    """One line. `amount` is `amount_exact` in whole cents; `events` have their times from `first_at` to `last_at`.
+
+    `correction_of` is the earlier period they belong to: they came when it was closed. None: the invoice's own.
+    Quantity and amounts are negative when corrections and voids take back more than was used.
+    """
 
     factors: Factors
     price_ids: tuple[int, ...]
@@ -64,6 +69,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     first_at: datetime
     last_at: datetime
     evidence: bytes
+    correction_of: Period | None = None
 
     @property
     def per_event_rounding(self) -> int:
@@ -108,6 +114,12 @@ def sums_of(lines: Iterable[Line]) -> Sums:
 def evidence_of(evidences: Iterable[bytes]) -> bytes:
     """A line's evidence from that of its prices, in the order of their numbers (docs/evidence.md)."""
     return hashlib.sha256(b"".join(evidences)).digest()
+
+
+def plain(number: Decimal) -> str:
+    """A factor as a plain decimal: no exponent, no trailing zeros, every digit it has."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _line(factors: Factors, items: Sequence[PriceUsage]) -> Line:

@@ -28,8 +28,11 @@ moves AS (
 SELECT
   coalesce((SELECT closing FROM last_invoice), 0) + coalesce(sum(amount) FILTER (WHERE at < %(start)s), 0) AS opening,
   coalesce(sum(amount) FILTER (WHERE at >= %(start)s AND kind = 'top_up'), 0) AS top_ups,
+  coalesce(sum(amount) FILTER (WHERE at >= %(start)s AND kind = 'payment'), 0) AS payments,
   coalesce(sum(amount) FILTER (WHERE at >= %(start)s AND kind = 'grant'), 0) AS grants,
+  coalesce(sum(amount) FILTER (WHERE at >= %(start)s AND kind = 'credit_note'), 0) AS credit_notes,
   -coalesce(sum(amount) FILTER (WHERE at >= %(start)s AND kind = 'usage'), 0) AS usage,
+  -coalesce(sum(amount) FILTER (WHERE at >= %(start)s AND kind = 'tax'), 0) AS tax,
   -coalesce(sum(amount) FILTER (WHERE at >= %(start)s AND kind = 'expiry'), 0) AS expired,
   coalesce(sum(amount) FILTER (WHERE at >= %(start)s AND kind = 'adjustment'), 0) AS adjustments
 FROM moves

@@ -35,6 +35,10 @@ SELECT
   coalesce(sum(amount) FILTER (
     WHERE kind = 'top_up' AND effective_at >= %(start)s AND effective_at < %(end)s), 0) AS top_ups,
   coalesce(sum(amount) FILTER (
+    WHERE kind = 'payment' AND effective_at >= %(start)s AND effective_at < %(end)s), 0) AS payments,
+  coalesce(sum(amount) FILTER (
+    WHERE kind = 'credit_note' AND effective_at >= %(start)s AND effective_at < %(end)s), 0) AS credit_notes,
+  coalesce(sum(amount) FILTER (
     WHERE kind = 'grant' AND effective_at >= %(start)s AND effective_at < %(end)s), 0) AS grants,
   -coalesce(sum(amount) FILTER (
     WHERE kind = 'expiry' AND effective_at >= %(start)s AND effective_at < %(end)s), 0) AS expired,

@@ -12,12 +12,28 @@ from billing.db.pool import Connection
 from billing.invoices.invoice import Customer, Draft, Invoice, Issuer, Statement
 from billing.invoices.lines import Factors, Line, PriceUsage
 from billing.invoices.periods import Period
+from billing.invoices.taxes import Tax
+from billing.invoices.view import tax_view
 from billing.pages import Page, rows_of
 from pricing import money
 
 Row = dict[str, Any]
 
-SUMS = ("amount_exact", "subtotal", "tax", "total", "residue")
+SUMS = ("amount_exact", "subtotal", "tax", "tax_included", "total", "residue", "credits_used")
+
+KEPT_SUMS = ("amount_exact", "subtotal", "residue", "credits_used")
+SAME = (
+    "id",
+    "number",
+    "account_id",
+    "time_zone",
+    "anchor_day",
+    "currency",
+    "transaction",
+    "tax_transaction",
+    "due_date",
+    "finalized_at",
+)
 
 STATEMENT = (files("billing.invoices") / "statement.sql").read_text()
 SPAN = (files("billing.invoices") / "span.sql").read_text()
@@ -44,7 +60,9 @@ class Moves(msgspec.Struct, frozen=True, kw_only=True):
 
     opening: int
     top_ups: int
+    payments: int
     grants: int
+    credit_notes: int
     expired: int
     adjustments: int
     later: int
@@ -117,7 +135,9 @@ async def moves(conn: Connection, account: Account, period: Period) -> Moves:
     return Moves(
         opening=picos(row["opening"]),
         top_ups=picos(row["top_ups"]),
+        payments=picos(row["payments"]),
         grants=picos(row["grants"]),
+        credit_notes=picos(row["credit_notes"]),
         expired=picos(row["expired"]),
         adjustments=picos(row["adjustments"]),
         later=picos(row["later"]),
@@ -132,12 +152,15 @@ async def statement(conn: Connection, account_id: str, start: datetime, end: dat
     return Statement(**{name: picos(row[name]) for name in Statement.__struct_fields__})
 
 
-async def finalize(conn: Connection, draft: Draft, transaction: int | None, prefix: str) -> str:
+async def finalize(
+    conn: Connection, draft: Draft, prefix: str, *, transaction: int | None, tax_transaction: int | None
+) -> str:
     """Give the invoice the next number of this year's series, write it with its lines, and close its period."""
     sums = {name: dollars(getattr(draft, name)) for name in SUMS}
     parameters = {
         **msgspec.structs.asdict(draft),
         **sums,
+        "taxes": _json([tax_view(tax) for tax in draft.taxes]),
         "period_start": draft.period.start,
         "period_end": draft.period.end,
         "issuer": _json(draft.issuer),
@@ -145,6 +168,7 @@ async def finalize(conn: Connection, draft: Draft, transaction: int | None, pref
         "statement": _json(draft.statement.amounts()),
         "lines": _json([_line_record(position, line) for position, line in enumerate(draft.lines, start=1)]),
         "transaction": transaction,
+        "tax_transaction": tax_transaction,
         "prefix": prefix,
     }
     row = await (await conn.execute(FINALIZE, parameters)).fetchone()
@@ -225,15 +249,27 @@ async def _lines(conn: Connection, rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _invoice(row: Row, lines: Sequence[Row]) -> Invoice:
-    same = ("id", "number", "account_id", "time_zone", "currency", "transaction", "finalized_at")
-    values: Row = {name: row[name] for name in same} | {name: picos(row[name]) for name in SUMS}
+    values: Row = {name: row[name] for name in SAME} | {name: picos(row[name]) for name in KEPT_SUMS}
     return Invoice(
         **values,
         period=Period(row["period_start"], row["period_end"]),
         issuer=msgspec.convert(row["issuer"], Issuer),
         customer=msgspec.convert(row["customer"], Customer),
-        statement=Statement(**{name: money.parse(row["statement"][name]) for name in Statement.__struct_fields__}),
+        statement=_statement(row["statement"]),
+        taxes=tuple(_tax(tax) for tax in row["taxes"]),
         lines=tuple(_line(line) for line in lines),
+    )
+
+
+def _statement(kept: dict[str, str]) -> Statement:
+    """Those from before taxes and payments name none."""
+    named = {name: money.parse(kept.get(name, "0")) for name in Statement.__struct_fields__}
+    return Statement(**named)
+
+
+def _tax(kept: Row) -> Tax:
+    return msgspec.convert(
+        {**kept, "taxable": money.parse(kept["taxable"]), "amount": money.parse(kept["amount"])}, Tax
     )
 
 
@@ -248,6 +284,7 @@ def _line(row: Row) -> Line:
         first_at=row["first_at"],
         last_at=row["last_at"],
         evidence=row["evidence"],
+        correction_of=Period(row["correction_start"], row["correction_end"]) if row["correction_start"] else None,
     )
 
 
@@ -276,6 +313,8 @@ def _line_record(position: int, line: Line) -> Row:
         "position": position,
         "amount_exact": money.format(line.amount_exact),
         "amount": money.format(line.amount),
+        "correction_start": line.correction_of and line.correction_of.start,
+        "correction_end": line.correction_of and line.correction_of.end,
     }
 
 

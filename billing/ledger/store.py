@@ -13,8 +13,8 @@ from billing.db.pool import Connection
 from billing.errors import NotFound
 from billing.observe.metrics import POSTINGS
 
-Book = Literal["wallet", "credits", "revenue", "cash", "adjustments", "promotions", "breakage", "rounding"]
-Kind = Literal["usage", "top_up", "adjustment", "rounding", "grant", "burn", "expiry"]
+Book = Literal["wallet", "credits", "revenue", "cash", "adjustments", "promotions", "breakage", "rounding", "taxes"]
+Kind = Literal["usage", "top_up", "adjustment", "rounding", "grant", "burn", "expiry", "tax", "payment", "credit_note"]
 
 
 class Posting(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,8 +40,11 @@ async def test_a_month_with_its_statement(relay: Relay) -> None:
     assert invoice.statement.amounts() == {
         "opening": "100",
         "top_ups": "20",
+        "payments": "0",
         "grants": "0",
+        "credit_notes": "0",
         "usage": "0.04",
+        "tax": "0",
         "expired": "0",
         "adjustments": "-1.5",
         "closing": "118.46",
