@@ -7,7 +7,19 @@ foreign keys (they cost a fifth of the intake): the posting statement reaches an
 
 from sqlalchemy import DDL, event
 
-from billing.db.schema import accounts, chain, holds, invoices, ledger, proof, terms, totals, usage, webhooks
+from billing.db.schema import (
+    accounts,
+    chain,
+    holds,
+    invoices,
+    ledger,
+    proof,
+    settlement,
+    terms,
+    totals,
+    usage,
+    webhooks,
+)
 from billing.db.schema.metadata import metadata
 
 __all__ = [
@@ -18,6 +30,7 @@ __all__ = [
     "ledger",
     "metadata",
     "proof",
+    "settlement",
     "terms",
     "totals",
     "usage",
@@ -39,6 +52,9 @@ APPEND_ONLY = (
     "verdicts",
     "invoices",
     "invoice_lines",
+    "credit_notes",
+    "credit_note_lines",
+    "payments",
     "tax_rates",
     "account_taxes",
     "account_calendars",

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -53,7 +54,9 @@ invoices = Table(
     Column("credits_used", Dollars, nullable=False, server_default="0", comment="credit that paid the period's usage"),
     Column("amount_due", Dollars, Computed(AMOUNT_DUE, persisted=True), comment="of the total, what nothing covered"),
     Column("due_date", Date, comment="of the customer's calendar; null when nothing is due"),
-    UniqueConstraint("account_id", "period_start"),
+    Column("replaces", ForeignKey("invoices.id"), unique=True, comment="the voided invoice that this one stands for"),
+    # One invoice a period (rules.md Invoices 1), besides those that replace one.
+    Index("invoices_period_idx", "account_id", "period_start", unique=True, postgresql_where=text("replaces IS NULL")),
     UniqueConstraint("series", "sequence"),
     CheckConstraint("period_start < period_end", name="period"),
     CheckConstraint("residue = subtotal - amount_exact AND total = subtotal + tax", name="sums"),
