@@ -15,8 +15,10 @@ from billing import chores, docs_page, health, observe
 from billing.accounts import api as accounts
 from billing.audit import api as audit
 from billing.credits import api as credits
+from billing.credits import current
 from billing.db import partitions
 from billing.db.pool import Pool, open_pool
+from billing.gather import Bounds
 from billing.holds import api as holds
 from billing.holds.authorizer import Authorizer
 from billing.http import StrictRequest, door, principal
@@ -67,7 +69,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         request_class=StrictRequest,
         request_max_body_size=settings.body_bytes_max,
         exception_handlers={Exception: answer},
-        dependencies={name: Provide(provide, sync_to_thread=False) for name, provide in DEPENDENCIES.items()},
+        dependencies=provided(),
         state=State({"settings": settings, "terms": TermsKeeper.by(settings)}),
         lifespan=[running],
         openapi_config=docs_page.config(metering.BODIES),
@@ -83,9 +85,10 @@ async def running(app: Litestar) -> AsyncIterator[None]:
     state = app.state
     state.pool = await open_pool(state.settings, state.settings.database_url)
     try:
-        waiting = (state.settings.waiting_max, state.settings.pool_wait_seconds_max)
-        state.door = door(state.pool, *waiting)
-        state.authorizer = Authorizer(state.pool, state.terms, *waiting)
+        bounds = Bounds(state.settings.waiting_max, state.settings.pool_wait_seconds_max)
+        state.door = door(state.pool, bounds)
+        state.balances = current.gathered(state.pool, bounds)
+        state.authorizer = Authorizer(state.pool, state.terms, bounds)
         state.intake = Intake(state.pool, state.terms, state.settings)
         await partitions.tend(state.pool)
         housekeeping = asyncio.create_task(chores.keep_house(state.pool, state.terms, state.settings))
@@ -127,3 +130,8 @@ DEPENDENCIES: dict[str, Callable[..., Any]] = {
     "intake": intake,
     "principal": principal,
 }
+
+
+def provided() -> dict[str, Provide]:
+    """The dependencies, as Litestar takes them."""
+    return {name: Provide(provide, sync_to_thread=False) for name, provide in DEPENDENCIES.items()}

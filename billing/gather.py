@@ -3,7 +3,7 @@
 What costs a transaction each costs one for all who come meanwhile, and nobody waits for others to come: when nothing is
 under way, a request is at once a batch of its own (anchors.md, group commit).
 
-    lookups = Gatherer(look_up_all, lanes=1, items_max=500, waiting_max=10_000, seconds_max=5)
+    lookups = Gatherer(look_up_all, lanes=1, items_max=500, bounds=Bounds(10_000, 5))
     principal = await lookups.ask(token)
 """
 
@@ -23,6 +23,13 @@ Work = Callable[[list[Asked]], Awaitable[Sequence[Answer | Exception]]]
 RETRY_AFTER_SECONDS = 1
 
 
+class Bounds(NamedTuple):
+    """How many may wait for their batch to begin, and for how long."""
+
+    waiting_max: int
+    seconds_max: float
+
+
 class _Waiting(NamedTuple, Generic[Asked, Answer]):
     """Who waits for a batch to begin, and since when (the loop's clock)."""
 
@@ -34,29 +41,26 @@ class _Waiting(NamedTuple, Generic[Asked, Answer]):
 class Gatherer(Generic[Asked, Answer]):
     """Gathers for `work`: at most `items_max` a batch in order of arrival, at most `lanes` batches at once.
 
-    At most `waiting_max` wait for their batch to begin, for at most `seconds_max`. An exception of the work is that of
-    each who is in the batch. Who is cancelled while waiting is left out; in a batch under way that changes nothing, and
-    nobody hears the answer.
+    An exception of the work is that of each who is in the batch. Who is cancelled while waiting is left out; in a batch
+    under way that changes nothing, and nobody hears the answer.
     """
 
-    def __init__(
-        self, work: Work[Asked, Answer], *, lanes: int, items_max: int, waiting_max: int, seconds_max: float
-    ) -> None:
+    def __init__(self, work: Work[Asked, Answer], *, lanes: int, items_max: int, bounds: Bounds) -> None:
         assert lanes > 0
-        assert 0 < items_max <= waiting_max
-        assert seconds_max > 0
+        assert items_max > 0
+        assert bounds.waiting_max > 0
+        assert bounds.seconds_max > 0
         self._work = work
         self._lanes = lanes
         self._items_max = items_max
-        self._waiting_max = waiting_max
-        self._seconds_max = seconds_max
+        self._bounds = bounds
         self._waiting: deque[_Waiting[Asked, Answer]] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._watch: asyncio.TimerHandle | None = None
 
     async def ask(self, item: Asked) -> Answer:
         """The answer for this item. Raises Unavailable when too many wait already, or this one has for too long."""
-        if len(self._waiting) >= self._waiting_max:
+        if len(self._waiting) >= self._bounds.waiting_max:
             raise _overloaded()
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
@@ -65,7 +69,7 @@ class Gatherer(Generic[Asked, Answer]):
             # A context of its own: what a batch logs belongs to no single request.
             self._running.add(asyncio.create_task(self._run(), context=Context()))
         elif self._watch is None:
-            self._watch = loop.call_later(self._seconds_max, self._turn_away)
+            self._watch = loop.call_later(self._bounds.seconds_max, self._turn_away)
         return await answer
 
     async def drain(self) -> None:
@@ -84,11 +88,11 @@ class Gatherer(Generic[Asked, Answer]):
     def _turn_away(self) -> None:
         """Tell those who have waited for too long; one clock for all, set for who comes next."""
         loop = asyncio.get_running_loop()
-        while self._waiting and self._waiting[0].since + self._seconds_max <= loop.time():
+        while self._waiting and self._waiting[0].since + self._bounds.seconds_max <= loop.time():
             _settle([self._waiting.popleft().answer], [_overloaded()])
         self._watch = None
         if self._waiting:
-            self._watch = loop.call_at(self._waiting[0].since + self._seconds_max, self._turn_away)
+            self._watch = loop.call_at(self._waiting[0].since + self._bounds.seconds_max, self._turn_away)
 
     async def _answer(self, batch: list[_Waiting[Asked, Answer]]) -> None:
         answers = [one.answer for one in batch]

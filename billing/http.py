@@ -23,7 +23,7 @@ from billing.audit import log as audit
 from billing.db.pool import Pool
 from billing.errors import Forbidden, Invalid, Unauthorized, WrongType
 from billing.faults import faults_of
-from billing.gather import Gatherer
+from billing.gather import Bounds, Gatherer
 from billing.wire import decoder, malformed
 
 TOKEN_CHARACTERS_MAX = 200
@@ -86,15 +86,14 @@ def decode(body: bytes, kind: Any) -> Any:
 Door = Gatherer[str, Principal]
 
 
-def door(pool: Pool, waiting_max: int, seconds_max: float) -> Door:
+def door(pool: Pool, bounds: Bounds) -> Door:
     """Finds out who holds a bearer token, for all who come at the same time with one query."""
 
     async def look(tokens: list[str]) -> list[Principal | Exception]:
         async with pool.connection() as conn:
             return await keys.authenticate(conn, tokens)
 
-    items_max = min(LOOKED_UP_MAX, waiting_max)
-    return Gatherer(look, lanes=1, items_max=items_max, waiting_max=waiting_max, seconds_max=seconds_max)
+    return Gatherer(look, lanes=1, items_max=LOOKED_UP_MAX, bounds=bounds)
 
 
 def requires(*scopes: Scope) -> Guard:

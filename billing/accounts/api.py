@@ -6,20 +6,21 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Router, delete, get, patch, post
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta
 
 from billing import ids
 from billing.accounts import keys, limits, store, zones
-from billing.accounts.keys import Key, Principal
+from billing.accounts.keys import Key
 from billing.accounts.limits import KeySpending
 from billing.accounts.networks import network
 from billing.accounts.store import Account, Changes
-from billing.credits import current
+from billing.credits.current import Balances
 from billing.db.pool import Connection, Pool
 from billing.errors import Fault, Invalid, Unprocessable
-from billing.http import Cursor, Limit, requires
+from billing.http import Cursor, Limit, StrictRequest, requires
 from billing.ledger.reads import PastBalance, balance_at
 from billing.pages import Listing, Page
 from billing.text import AccountId, Instant, Lines, Name, Price
@@ -177,22 +178,19 @@ async def close_account(account_id: FromPath[str], pool: NamedDependency[Pool]) 
 
 @get("/v1/accounts/{account_id:str}/balance", guards=[requires("admin")], tags=["accounts"])
 async def get_account_balance(
-    account_id: FromPath[str], pool: NamedDependency[Pool], at: FromQuery[str | None] = None
+    account_id: FromPath[str], state: State, at: FromQuery[str | None] = None
 ) -> BalanceView | PastBalance:
     """An account's balance, now or as it was booked by an instant (`at`)."""
-    return await _balance(pool, account_id) if at is None else await _past_balance(pool, account_id, at)
+    return await _balance(state, account_id) if at is None else await _past_balance(state.pool, account_id, at)
 
 
 @get("/v1/balance", guards=[requires("customer", "gateway", "admin")], tags=["accounts"])
 async def get_balance(
-    pool: NamedDependency[Pool],
-    principal: NamedDependency[Principal],
-    account: FromQuery[str | None] = None,
-    at: FromQuery[str | None] = None,
+    request: StrictRequest, state: State, account: FromQuery[str | None] = None, at: FromQuery[str | None] = None
 ) -> BalanceView | PastBalance:
     """The balance of the customer whose key this is; with another key, of `account`. `at` asks for a past instant."""
-    account_id = principal.account(account)
-    return await _balance(pool, account_id) if at is None else await _past_balance(pool, account_id, at)
+    account_id = request.auth.account(account)
+    return await _balance(state, account_id) if at is None else await _past_balance(state.pool, account_id, at)
 
 
 async def _past_balance(pool: Pool, account_id: str, text: str) -> PastBalance:
@@ -203,9 +201,9 @@ async def _past_balance(pool: Pool, account_id: str, text: str) -> PastBalance:
         return await balance_at(conn, account_id, at)
 
 
-async def _balance(pool: Pool, account_id: str) -> BalanceView:
-    async with pool.connection() as conn:
-        balance = await current.balance(conn, account_id)
+async def _balance(state: State, account_id: str) -> BalanceView:
+    balances: Balances = state.balances
+    balance = await balances.ask(account_id)
     return BalanceView(
         account=account_id,
         currency="USD",

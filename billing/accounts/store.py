@@ -1,11 +1,13 @@
 """The accounts room's SQL."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from billing.audit import log as audit
+from billing.db.arrays import TextArray
 from billing.db.dollars import dollars, picos
 from billing.db.pool import Connection
 from billing.errors import Conflict, NotFound
@@ -85,7 +87,7 @@ async def get(conn: Connection, account_id: str) -> Account:
     """Raises NotFound."""
     row = await (await conn.execute(f"{ACCOUNTS} WHERE id = %s", [account_id])).fetchone()
     if row is None:
-        raise _unknown(account_id)
+        raise unknown(account_id)
     return _account(row)
 
 
@@ -174,24 +176,33 @@ async def listed(conn: Connection, page: Page) -> tuple[list[Account], bool]:
     return [_account(row) for row in rows], more
 
 
-async def balance(conn: Connection, account_id: str) -> Balance:
-    """Raises NotFound for an unknown account."""
+async def balances(conn: Connection, account_ids: Iterable[str]) -> dict[str, Balance]:
+    """What these accounts have, by their id; one that is not there is left out."""
     cursor = await conn.execute(
         """
-        SELECT posted, credits, coalesce(credits_due_at <= now(), false) AS credits_due, credit_limit,
+        SELECT account_id, posted, credits, coalesce(credits_due_at <= now(), false) AS credits_due, credit_limit,
                now() AS as_of, held - coalesce((
           SELECT sum(amount) FROM holds
           WHERE holds.account_id = balances.account_id AND state = 'open' AND expires_at <= now()
         ), 0) AS held
-        FROM balances WHERE account_id = %s
+        FROM balances WHERE account_id = ANY(%s)
         """,
-        [account_id],
+        [TextArray.of(account_ids)],
     )
-    row = await cursor.fetchone()
-    if row is None:
-        raise _unknown(account_id)
+    return {row["account_id"]: _balance(row) for row in await cursor.fetchall()}
+
+
+async def balance(conn: Connection, account_id: str) -> Balance:
+    """Raises NotFound for an unknown account."""
+    found = await balances(conn, [account_id])
+    if account_id not in found:
+        raise unknown(account_id)
+    return found[account_id]
+
+
+def _balance(row: dict[str, Any]) -> Balance:
     return Balance(
-        account_id=account_id,
+        account_id=row["account_id"],
         posted=picos(row["posted"]),
         credits=picos(row["credits"]),
         credits_due=row["credits_due"],
@@ -205,5 +216,5 @@ def _account(row: dict[str, Any]) -> Account:
     return msgspec.convert({**row, "credit_limit": money.format(picos(row["credit_limit"]))}, Account)
 
 
-def _unknown(account_id: str) -> NotFound:
+def unknown(account_id: str) -> NotFound:
     return NotFound("unknown_account", f"There is no account {account_id}.")

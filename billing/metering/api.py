@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Router, get, post
+from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 from msgspec import Meta
@@ -68,8 +69,7 @@ BODIES = {
 @post("/v1/events", guards=[requires("gateway", "admin")], status_code=200, tags=["usage"])
 async def post_events(
     request: StrictRequest,
-    intake: NamedDependency[Intake],
-    settings: NamedDependency[Settings],
+    state: State,
     results: FromQuery[Listed | None] = None,
     all_or_nothing: FromQuery[bool] = False,
 ) -> Answer:
@@ -79,6 +79,8 @@ async def post_events(
     `duplicate`s. Good events are booked beside bad ones, unless `all_or_nothing` is asked for. More than 100 results
     are listed only with `results=all`; those that need looking at always are.
     """
+    settings: Settings = state.settings
+    intake: Intake = state.intake
     batch, places = await _read(request, settings.batch_events_max)
     found = cloudevents.as_sent(await intake.post(batch, all_or_nothing=all_or_nothing), places)
     if all_or_nothing and any(result.status == "conflict" for result in found):

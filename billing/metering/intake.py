@@ -18,7 +18,7 @@ from billing.accounts.keys import hash_of
 from billing.credits import store as credits
 from billing.db.pool import Connection, Pool, with_retries
 from billing.errors import Problem
-from billing.gather import Gatherer
+from billing.gather import Bounds, Gatherer
 from billing.metering import corrections, store, verdicts
 from billing.metering.answers import Result, by_index, faulty, held_back, refusal, result_of
 from billing.metering.assess import Assessed, assess
@@ -56,21 +56,16 @@ class Intake:
         self.settings = settings
         self.verifier = Verifier(settings)
         self.remembered = Remembered()
-        waiting_max, seconds_max = settings.waiting_max, settings.pool_wait_seconds_max
+        bounds = Bounds(settings.waiting_max, settings.pool_wait_seconds_max)
         self._gathered: Gatherer[Sent, list[Result]] = Gatherer(
-            self._post_gathered,
-            lanes=1,
-            items_max=min(settings.gathered_max, waiting_max),
-            waiting_max=waiting_max,
-            seconds_max=seconds_max,
+            self._post_gathered, lanes=1, items_max=settings.gathered_max, bounds=bounds
         )
         # Half of the connections, so that whoever asks for little never waits for those who bring much.
         self._alone: Gatherer[Sent, list[Result]] = Gatherer(
             self._post_gathered,
             lanes=settings.pool_size_max // 2,
             items_max=1,
-            waiting_max=min(BATCHES_WAITING_MAX, waiting_max),
-            seconds_max=seconds_max,
+            bounds=bounds._replace(waiting_max=min(BATCHES_WAITING_MAX, settings.waiting_max)),
         )
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 import pytest
 
 from billing.errors import Unavailable
-from billing.gather import Gatherer
+from billing.gather import Bounds, Gatherer
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +34,7 @@ class Doubler:
 def gatherer(
     work: Doubler, *, lanes: int = 1, items_max: int = 4, waiting_max: int = 8, seconds_max: float = 60
 ) -> Doubles:
-    return Gatherer(work, lanes=lanes, items_max=items_max, waiting_max=waiting_max, seconds_max=seconds_max)
+    return Gatherer(work, lanes=lanes, items_max=items_max, bounds=Bounds(waiting_max, seconds_max))
 
 
 def asking(gathering: Doubles, *numbers: int) -> list["asyncio.Task[int]"]:
@@ -159,7 +159,7 @@ async def test_work_that_is_cancelled_cancels_who_waits_for_it() -> None:
     async def cancelled(numbers: list[int]) -> list[int | Exception]:
         raise asyncio.CancelledError
 
-    tasks = asking(Gatherer(cancelled, lanes=1, items_max=2, waiting_max=2, seconds_max=60), 1, 2)
+    tasks = asking(Gatherer(cancelled, lanes=1, items_max=2, bounds=Bounds(2, 60)), 1, 2)
     assert [type(one) for one in await outcomes(tasks)] == [asyncio.CancelledError] * 2
 
 
@@ -171,4 +171,4 @@ async def test_a_batch_knows_nothing_of_whose_request_began_it() -> None:
 
     tell_of: Callable[[list[int]], Awaitable[list[str | Exception]]] = tell
     whose.set("mine")
-    assert await Gatherer(tell_of, lanes=1, items_max=2, waiting_max=2, seconds_max=60).ask(1) == "nobody's"
+    assert await Gatherer(tell_of, lanes=1, items_max=2, bounds=Bounds(2, 60)).ask(1) == "nobody's"

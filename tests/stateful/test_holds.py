@@ -20,6 +20,7 @@ from billing.accounts import keys, limits
 from billing.accounts.store import Balance, Changes, balance, change
 from billing.db.pool import Pool, open_pool
 from billing.errors import Problem
+from billing.gather import Bounds
 from billing.holds import store
 from billing.holds.authorizer import Authorizer, sweep
 from billing.holds.estimates import exactly
@@ -100,7 +101,7 @@ class Holds(RuleBasedStateMachine):
         terms = TermsKeeper(BOOK, "0.5")
         self.intake = Intake(self.pool, terms, self.settings)
         # Two, as in two processes: they share nothing but the database.
-        self.authorizers = [Authorizer(self.pool, terms, 100, 60) for _ in range(2)]
+        self.authorizers = [Authorizer(self.pool, terms, Bounds(100, 60)) for _ in range(2)]
         self.customers: dict[str, Customer] = {}
         self.events = 0
 
