@@ -4,14 +4,21 @@ Each check answers a sentence for each difference it finds, and nothing when all
 so that usage which is posted meanwhile is no difference. A check that breaks over a row nobody thought of is a
 difference, too: what could not be proved is not right. Memory does not grow with the book: what Python looks at comes
 through cursors of the server.
+
+A proof is of the whole book or of one account, and full or incremental (examined.py): then it goes on from where each
+account was last proved without a difference, and leaves out the checks whose sums go over all time.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+from psycopg.errors import SerializationFailure
 
 from billing.credits import verify as credits
 from billing.db.pool import Connection, untimed
+from billing.examined import Scope, clear, lay_out
 from billing.holds import verify as holds
 from billing.invoices import verify as invoices
 from billing.ledger import verify as ledger
@@ -22,65 +29,113 @@ from billing.proving import Part, said
 PROOF_LOCK = 7_305_812_048  # any constant number: of several processes one proves
 
 Progress = Callable[[str, list[str]], None]
+Begun = Callable[[str], None]
+WHOLE_BOOK = Scope()
 
 
 class Check(NamedTuple):
-    """What is claimed, and the parts that look whether it is so."""
+    """What is claimed, and the parts that look whether it is so.
+
+    `scope`: `new` may be looked at in what is new only; `account` in one account; `book` in the whole book only.
+    """
 
     claim: str
     parts: tuple[Part, ...]
+    scope: Literal["new", "account", "book"] = "account"
+
+    def is_in(self, scope: Scope) -> bool:
+        return self.scope == "new" or (scope.mode == "full" and (self.scope == "account" or scope.account is None))
 
 
 CHECKS = (
-    Check("Every balance is the sum of its postings", ledger.SUMS),
-    Check("Transactions are numbered without gaps, and each carries the balance after it", ledger.NUMBERS),
-    Check("Each account's transactions are the links of its chain, none changed since it was booked", ledger.CHAINED),
-    Check("What takes a transaction back names it, and takes no more", ledger.REVERSED),
+    Check("Every balance is the sum of its postings", ledger.SUMS, "new"),
+    Check("Transactions are numbered without gaps, and each carries the balance after it", ledger.NUMBERS, "new"),
+    Check(
+        "Each account's transactions are the links of its chain, none changed since it was booked",
+        ledger.CHAINED,
+        "new",
+    ),
+    Check("What takes a transaction back names it, and takes no more", ledger.REVERSED, "new"),
     Check("Credits are the sums of their grants, and grants paid usage in their order", credits.PARTS),
     Check("What is held is the sum of the open holds; what keys have spent is that of the roll-ups", holds.PARTS),
-    Check("What events were charged is what was posted", ledger.USAGE),
-    Check("Every charge follows from its quantities, official prices and multiplier", metering.CHARGES),
+    Check("What events were charged is what was posted", ledger.USAGE, "new"),
+    Check("Every charge follows from its quantities, official prices and multiplier", metering.CHARGES, "new"),
     Check("The roll-ups are the sums of the charges, and their evidence is that of the events", metering.ROLLUPS),
-    Check("What reports read are the sums of the roll-ups", verify_totals.TOTALS),
+    Check("What was posted for each quarter hour is what the roll-ups say", ledger.QUARTER_HOURS),
+    Check("What reports read are the sums of the roll-ups", verify_totals.TOTALS, "book"),
     Check(
         "Every event that was charged is kept, or dropped because of its age, and says what was charged",
         metering.EVENTS,
+        "new",
     ),
+    Check("Of the months of events that were dropped, no charge is missing", metering.DROPPED_MONTHS, "book"),
     Check("Every verdict is that of an event, and their roll-ups are their sums", metering.VERIFICATION),
-    Check(
-        "Invoices are the sums of their lines, their lines those of the roll-ups, their numbers without gaps",
-        invoices.PARTS,
-    ),
+    Check("Invoices are the sums of their lines, their lines those of the roll-ups", invoices.OF_ACCOUNTS),
+    Check("Invoices are numbered without gaps", invoices.SERIES, "book"),
 )
 
 
-async def differences(conn: Connection, progress: Progress) -> list[str]:
-    """Every difference in the whole book, as sentences; none when it is right. `progress` hears of each check done."""
+async def differences(
+    conn: Connection, progress: Progress, scope: Scope = WHOLE_BOOK, begun: Begun = lambda _claim: None
+) -> list[str]:
+    """Every difference there is, as sentences; none when all is right. `progress` hears of each check done, `begun` of
+    each that begins."""
     async with _snapshot(conn):
-        return await _prove(conn, progress)
+        return await _prove(conn, progress, scope, begun)
 
 
-async def differences_unless_proving(conn: Connection, progress: Progress) -> list[str] | None:
+async def differences_unless_proving(
+    conn: Connection, progress: Progress, scope: Scope = WHOLE_BOOK
+) -> list[str] | None:
     """The same, unless another process is at it: then None."""
     async with _snapshot(conn):
         row = await (await conn.execute("SELECT pg_try_advisory_xact_lock(%s) AS mine", [PROOF_LOCK])).fetchone()
-        return await _prove(conn, progress) if row is not None and row["mine"] else None
+        mine = row is not None and row["mine"]
+        return await _prove(conn, progress, scope, lambda _claim: None) if mine else None
+
+
+async def next_scope(conn: Connection, full_days: int) -> Scope:
+    """What the service proves next: all of it after a difference and every so many days, else what is new."""
+    cursor = await conn.execute(
+        """
+        SELECT FROM (
+          SELECT differences FROM proofs WHERE account_id IS NULL ORDER BY id DESC LIMIT 1
+        ) AS last
+        WHERE differences = 0 AND EXISTS (
+          SELECT FROM proofs
+          WHERE account_id IS NULL AND mode = 'full' AND finished_at > now() - make_interval(days => %s)
+        )
+        """,
+        [full_days],
+    )
+    return Scope("incremental" if await cursor.fetchone() is not None else "full")
 
 
 @asynccontextmanager
 async def _snapshot(conn: Connection) -> AsyncIterator[None]:
-    async with untimed(conn):
-        await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        await conn.execute("SET LOCAL cursor_tuple_fraction = 1")  # cursors are read to their end
-        yield
+    """One snapshot for all checks. Their queries are not prepared: they read other relations with every scope."""
+    threshold, conn.prepare_threshold = conn.prepare_threshold, None
+    try:
+        async with untimed(conn):
+            await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            await conn.execute("SET LOCAL cursor_tuple_fraction = 1")  # cursors are read to their end
+            yield
+    finally:
+        conn.prepare_threshold = threshold
 
 
-async def _prove(conn: Connection, progress: Progress) -> list[str]:
+async def _prove(conn: Connection, progress: Progress, scope: Scope, begun: Begun) -> list[str]:
+    started = time.monotonic()
+    await lay_out(conn, scope)
     found: list[str] = []
-    for claim, parts in CHECKS:
-        differing = [difference for part in parts for difference in await _attempt(conn, claim, part)]
-        progress(claim, differing)
-        found += differing
+    for check in CHECKS:
+        if check.is_in(scope):
+            begun(check.claim)
+            differing = [difference for part in check.parts for difference in await _attempt(conn, check.claim, part)]
+            progress(check.claim, differing)
+            found += differing
+    await clear(conn)
+    await _remember(conn, scope, len(found), round((time.monotonic() - started) * 1000))
     return found
 
 
@@ -93,3 +148,28 @@ async def _attempt(conn: Connection, claim: str, part: Part) -> list[str]:
         if conn.closed:
             raise
         return [f"Not proved, because the check itself failed: “{claim}”. {said(error)}."]
+
+
+async def _remember(conn: Connection, scope: Scope, count: int, milliseconds: int) -> None:
+    """Keep that this was proved and, when all was right, how far, as the snapshot saw it. Another proof that ended
+    meanwhile has kept its own."""
+    try:
+        async with conn.transaction():
+            await conn.execute(
+                "INSERT INTO proofs (mode, account_id, differences, milliseconds) VALUES (%s, %s, %s, %s)",
+                [scope.mode, scope.account, count, milliseconds],
+            )
+            if count == 0:
+                await conn.execute(
+                    """
+                    INSERT INTO proved (account_id, seq, chain)
+                    SELECT account_id, transactions, chain FROM balances
+                    WHERE transactions > 0 AND (%(account)s::text IS NULL OR account_id = %(account)s)
+                    ORDER BY account_id
+                    ON CONFLICT (account_id) DO UPDATE SET seq = excluded.seq, chain = excluded.chain
+                    WHERE proved.seq < excluded.seq
+                    """,
+                    {"account": scope.account},
+                )
+    except SerializationFailure:
+        return

@@ -4,7 +4,7 @@ Run it in one REPEATABLE READ transaction, so that all of it sees the same insta
 """
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from importlib.resources import files
 
@@ -12,6 +12,7 @@ from billing.db.pool import Connection
 from billing.invoices import store
 from billing.invoices.invoice import Invoice
 from billing.invoices.lines import Line, lines_of
+from billing.proving import Part
 
 CHECKS = tuple(
     text
@@ -39,11 +40,18 @@ async def _broken(check: bytes, conn: Connection) -> list[str]:
     return _first([next(iter(row.values())) for row in await (await conn.execute(check)).fetchall()])
 
 
-PARTS: tuple[Callable[[Connection], Awaitable[list[str]]], ...] = (
+PARTS: tuple[Part, ...] = (
     _unlike_their_usage,
     *(partial(_broken, check) for check in CHECKS),
 )
 """All that `differences` looks at, to be looked at one by one: one that fails does not hide what the others find."""
+
+SERIES: tuple[Part, ...] = tuple(partial(_broken, check) for check in CHECKS if b"invoice_series" in check)
+OF_ACCOUNTS: tuple[Part, ...] = (
+    _unlike_their_usage,
+    *(partial(_broken, check) for check in CHECKS if b"invoice_series" not in check),
+)
+"""The same, parted: what can be looked at for all accounts together only, and what for each."""
 
 
 def _first(found: list[str]) -> list[str]:

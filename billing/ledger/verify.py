@@ -9,37 +9,46 @@ BALANCES = """
 SELECT format('Account %s has a balance of %s, but its postings sum up to %s.', account_id, posted, total)
   AS difference
 FROM (
-  SELECT account_id, balances.posted, coalesce(sum(
-    amount * ((destination IN ('wallet', 'credits'))::integer - (source IN ('wallet', 'credits'))::integer)
-  ), 0) AS total
-  FROM balances LEFT JOIN postings USING (account_id)
+  SELECT account_id, balances.posted,
+         coalesce(max(booked.balance) FILTER (WHERE booked.seq = proved_before.seq), 0) + coalesce(sum(
+           amount * ((destination IN ('wallet', 'credits'))::integer - (source IN ('wallet', 'credits'))::integer)
+         ) FILTER (WHERE booked.seq IS DISTINCT FROM proved_before.seq), 0) AS total
+  FROM balances
+  LEFT JOIN proved_before USING (account_id)
+  LEFT JOIN examined_postings AS booked USING (account_id)
   GROUP BY account_id, balances.posted
 ) AS summed
 WHERE posted <> total
 """
 
+# Each transaction goes on from the one before; what goes on from a proved one is right from the beginning.
 SEQUENCE = """
 WITH changes AS (
   SELECT account_id, transaction, seq, min(balance) AS balance, max(balance) AS other_balance,
          sum(amount * ((destination IN ('wallet', 'credits'))::integer - (source IN ('wallet', 'credits'))::integer))
            AS change
-  FROM postings
+  FROM examined_postings
   GROUP BY account_id, transaction, seq
 ),
 running AS (
-  SELECT *, row_number() OVER by_seq AS expected_seq, sum(change) OVER by_seq AS expected_balance
+  SELECT *, coalesce(lag(seq) OVER by_seq, 0) + 1 AS expected_seq,
+         coalesce(lag(balance) OVER by_seq, 0) + change AS expected_balance
   FROM changes
   WINDOW by_seq AS (PARTITION BY account_id ORDER BY seq)
 )
 SELECT format('Transaction %s of account %s is number %s with a balance of %s; it should be number %s with %s.',
               transaction, account_id, seq, balance, expected_seq, expected_balance) AS difference
 FROM running
-WHERE seq <> expected_seq OR balance <> expected_balance OR other_balance <> expected_balance
+WHERE (seq <> expected_seq OR balance <> expected_balance OR other_balance <> balance)
+  AND NOT EXISTS (
+    SELECT FROM proved_before WHERE proved_before.account_id = running.account_id AND proved_before.seq = running.seq
+  )
 UNION ALL
-SELECT format('Account %s counts %s transactions, but %s are booked.', account_id, transactions, booked)
+SELECT format('Account %s counts %s transactions, but the last one booked is number %s.', account_id, transactions,
+              booked)
 FROM (
-  SELECT account_id, transactions, count(DISTINCT seq) AS booked
-  FROM balances LEFT JOIN postings USING (account_id)
+  SELECT account_id, transactions, coalesce(max(seq), 0) AS booked
+  FROM balances LEFT JOIN examined_postings USING (account_id)
   GROUP BY account_id, transactions
 ) AS counted
 WHERE transactions <> booked
@@ -48,7 +57,7 @@ WHERE transactions <> booked
 LEGS = """
 SELECT format('Transaction %s of account %s books %s from %s to %s.', transaction, account_id, kind, source,
               destination) AS difference
-FROM postings
+FROM examined_postings
 WHERE (kind = 'usage' AND (source, destination) NOT IN (('wallet', 'revenue'), ('revenue', 'wallet')))
    OR (kind = 'cost' AND (source, destination) NOT IN (('upstreams', 'costs'), ('costs', 'upstreams')))
    OR (kind = 'top_up' AND (source, destination) NOT IN (('cash', 'wallet'), ('wallet', 'cash')))
@@ -88,7 +97,7 @@ WHERE reversed > coalesce(booked, 0)
 LINES = """
 SELECT format('Transaction %s of account %s has %s postings, numbered from %s to %s.',
               transaction, account_id, count(*), min(line), max(line)) AS difference
-FROM postings
+FROM examined_postings
 GROUP BY account_id, transaction
 HAVING min(line) <> 1 OR max(line) <> count(*)
 """
@@ -103,12 +112,16 @@ FROM (
            AS posted,
          coalesce(sum(CASE source WHEN 'upstreams' THEN amount ELSE -amount END) FILTER (WHERE kind = 'cost'), 0)
            AS posted_cost
-  FROM postings
-  WHERE kind IN ('usage', 'cost')
+  FROM examined_postings AS booked
+  WHERE kind IN ('usage', 'cost') AND NOT EXISTS (
+    SELECT FROM proved_before WHERE proved_before.account_id = booked.account_id AND proved_before.seq = booked.seq
+  )
   GROUP BY 1, 2
 ) AS posted
 FULL JOIN (
-  SELECT account_id, transaction, sum(amount) AS charged, coalesce(sum(cost), 0) AS cost FROM charges GROUP BY 1, 2
+  SELECT account_id, transaction, sum(amount) AS charged, coalesce(sum(cost), 0) AS cost
+  FROM examined_charges
+  GROUP BY 1, 2
 ) AS charged USING (account_id, transaction)
 WHERE (posted, posted_cost) IS DISTINCT FROM (charged, cost)
 """
@@ -135,13 +148,13 @@ WITH said AS (
          array_agg(DISTINCT chain) AS chains, string_agg(said_of_posting(
            kind, source, destination, amount, effective_at, reference, reason, actor, grant_id, reverses
          ), ''::bytea ORDER BY line) AS posted
-  FROM postings
+  FROM examined_postings
   GROUP BY account_id, transaction, seq, kind = 'burn'
 ),
 used AS (
   SELECT account_id, transaction, string_agg(said_of_charge(digest, amount, cost), ''::bytea ORDER BY position)
     AS charged
-  FROM charges
+  FROM examined_charges
   GROUP BY account_id, transaction
 ),
 links AS (
@@ -153,8 +166,13 @@ links AS (
 SELECT format('Transaction %s of account %s (number %s) is not what its place in the chain was made of.',
               transaction, account_id, seq) AS difference
 FROM links
-WHERE cardinality(chains) > 1
-   OR chains[1] IS DISTINCT FROM chained(before, link) AND (chains[1] IS NOT NULL OR before IS NOT NULL)
+WHERE (
+    cardinality(chains) > 1
+    OR chains[1] IS DISTINCT FROM chained(before, link) AND (chains[1] IS NOT NULL OR before IS NOT NULL)
+  )
+  AND NOT EXISTS (
+    SELECT FROM proved_before WHERE proved_before.account_id = links.account_id AND proved_before.seq = links.seq
+  )
 UNION ALL
 SELECT format('The chain of account %s ends with %s, but its last transaction with %s.', account_id,
               coalesce(left(encode(chain, 'hex'), 12), 'nothing'),
@@ -170,8 +188,24 @@ LEFT JOIN LATERAL (
 WHERE chain IS DISTINCT FROM last
 """
 
+# What an earlier proof saw last is there still, and the same.
+PROVED = """
+SELECT format('Transaction number %s of account %s is not what it was when it was proved.', proved.seq,
+              proved.account_id) AS difference
+FROM proved
+LEFT JOIN LATERAL (
+  SELECT line, postings.chain
+  FROM postings
+  WHERE postings.account_id = proved.account_id AND postings.seq = proved.seq
+  ORDER BY line DESC
+  LIMIT 1
+) AS kept ON true
+WHERE line IS NULL OR kept.chain IS DISTINCT FROM proved.chain
+"""
+
 SUMS = (query(BALANCES),)
-CHAINED = (query(CHAIN),)
+CHAINED = (query(CHAIN), query(PROVED))
 NUMBERS = (query(SEQUENCE), query(LINES), query(LEGS))
 REVERSED = (query(REVERSALS),)
-USAGE = (query(POSTED), query(POSTED_BY_QUARTER_HOUR))
+USAGE = (query(POSTED),)
+QUARTER_HOURS = (query(POSTED_BY_QUARTER_HOUR),)

@@ -26,10 +26,10 @@ FROM (
   SELECT charges.account_id, charges.source, charges.id, charges.amount, coalesce(sum(round(
     quantity * official * multiplier * 1.000000000000000000000000 / unit_size, 12
   )), 0) AS expected
-  FROM charges
+  FROM examined_charges AS charges
   CROSS JOIN LATERAL unnest(price_ids, quantities) AS line(price_id, quantity)
   LEFT JOIN prices ON prices.id = price_id
-  GROUP BY charges.account_id, charges.source, charges.id
+  GROUP BY charges.account_id, charges.source, charges.id, charges.amount
 ) AS recomputed
 WHERE amount <> expected
 """
@@ -37,7 +37,7 @@ WHERE amount <> expected
 REVIEWS = """
 SELECT format('Event %s of source %s, account %s, %s.', charge.id, charge.source, charge.account_id, fault)
   AS difference
-FROM charges AS charge
+FROM examined_charges AS charge
 CROSS JOIN LATERAL (
   SELECT count(*) > 0 AS unpriced FROM prices WHERE id = ANY(charge.price_ids) AND official IS NULL
 ) AS prices
@@ -61,7 +61,7 @@ WHERE fault IS NOT NULL
 UNDONE = """
 SELECT format('Event %s of source %s, account %s, does not take back what %s was charged, which it stands for.',
               later.id, later.source, later.account_id, first.id) AS difference
-FROM charges AS later
+FROM examined_charges AS later
 JOIN charges AS first
   ON first.account_id = later.account_id AND first.source = later.source AND first.id = later.corrects
 CROSS JOIN LATERAL (
@@ -143,7 +143,7 @@ WHERE (r.events, r.requests, r.quantity, r.amount, r.cost, r.first_time, r.last_
 
 KEPT = """
 SELECT format('Event %s of source %s, account %s, %s.', id, source, account_id, fault) AS difference
-FROM charges FULL JOIN events USING (account_id, source, id)
+FROM examined_charges AS charges FULL JOIN examined_events AS events USING (account_id, source, id)
 LEFT JOIN LATERAL (
   SELECT min(posted_at) AS posted_at
   FROM postings
@@ -173,7 +173,7 @@ WHERE fault IS NOT NULL
 
 KEPT_TWICE = """
 SELECT format('Event %s of source %s, account %s, is kept %s times.', id, source, account_id, count(*)) AS difference
-FROM events
+FROM examined_events
 GROUP BY account_id, source, id
 HAVING count(*) > 1
 """
@@ -219,7 +219,8 @@ WHERE kept IS DISTINCT FROM expected
 BODIES = """
 SELECT charges.account_id, charges.source, charges.id, charges.time, digest, price_ids, quantities, verdict,
        billed_input, billed_output, body::text AS body
-FROM charges JOIN events ON events.account_id = charges.account_id AND events.source = charges.source
+FROM examined_charges AS charges
+JOIN examined_events AS events ON events.account_id = charges.account_id AND events.source = charges.source
   AND events.id = charges.id
 LEFT JOIN verdicts ON verdicts.account_id = charges.account_id AND verdicts.source = charges.source
   AND verdicts.id = charges.id
@@ -365,4 +366,5 @@ def _is_charged(usage: Usage, prices: list[StoredPrice], quantities: list[int], 
 CHARGES = (query(FACTORS), _price_differences, query(REVIEWS), query(UNDONE))
 ROLLUPS = (_rollup_differences,)
 VERIFICATION = (query(VERDICTS), query(VERDICT_ROLLUPS))
-EVENTS = (query(KEPT), query(KEPT_TWICE), query(DROPPED), _body_differences)
+EVENTS = (query(KEPT), query(KEPT_TWICE), _body_differences)
+DROPPED_MONTHS = (query(DROPPED),)
