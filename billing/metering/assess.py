@@ -172,18 +172,19 @@ def assess(
 
 
 def _cost(event: UsageEvent, usage: Usage | None, terms: Terms, upstream: str | None) -> int | None:
-    """Picodollars that the upstream takes: as given, else the official price by its factor. None: not known."""
+    """Picodollars that the upstream takes: as given, nothing for a failure, else the official price by its factor.
+
+    None: not known.
+    """
     if event.upstream is not None and event.upstream.cost is not None:
         return money.parse(event.upstream.cost)
-    if event.voids is not None:
+    if event.voids is not None or not _owes(event, usage):
         return 0
     factor = terms.factor(upstream, event.time)
-    if factor is None:
+    if factor is None or usage is None:
         return None
-    if not _owes(event, usage):
-        return 0
     try:
-        return None if usage is None else charge_for(event, usage, terms.standard.book, factor).amount
+        return charge_for(event, usage, terms.standard.book, factor).amount
     except Unpriced:
         return None
 
