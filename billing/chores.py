@@ -5,6 +5,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -15,6 +16,8 @@ from billing.db import partitions
 from billing.db.pool import Pool
 from billing.holds.authorizer import forget as forget_holds
 from billing.holds.authorizer import sweep
+from billing.ledger import heads
+from billing.metering import retention
 from billing.metering.folding import fold
 from billing.observe.metrics import IMBALANCE
 from billing.prices.keeper import TermsKeeper
@@ -45,9 +48,10 @@ async def keep_house(pool: Pool, terms: TermsKeeper, settings: Settings) -> None
         _again_and_again(lambda: sweep(pool), SWEEP_SECONDS),
         _again_and_again(lambda: fold(pool), FOLD_SECONDS),
         _again_and_again(lambda: _forget(pool, settings.idempotency_hours), DAY_SECONDS),
+        _again_and_again(lambda: _drop_old_events(pool, settings.events_months), DAY_SECONDS),
         _again_and_again(lambda: forget_holds(pool, settings.holds_days), DAY_SECONDS),
         _again_and_again(
-            lambda: _prove(pool),
+            lambda: _prove(pool, settings.proof_full_days),
             settings.proof_hours * 3600,
             after=PROOF_AFTER_SECONDS + secrets.randbelow(PROOF_SPREAD_SECONDS),
         ),
@@ -94,14 +98,31 @@ async def _forget(pool: Pool, hours: int) -> None:
         await idempotency.forget(conn, hours)
 
 
-async def _prove(pool: Pool) -> None:
+async def _drop_old_events(pool: Pool, months: int) -> None:
+    """Drop the events that came before the last so many months (0: none), once nothing needs them."""
+    if not months:
+        return
+    async with pool.connection() as conn:
+        found = await retention.drop(conn, retention.oldest_kept(datetime.now(UTC), months))
+    for month in found:
+        if month.dropped:
+            log.info("dropped the events of a month", extra={"month": f"{month.start:%Y-%m}", "events": month.events})
+        else:
+            log.info("old events are kept: %s", month.needed, extra={"month": f"{month.start:%Y-%m}"})
+
+
+async def _prove(pool: Pool, full_days: int) -> None:
     """Prove the book and say so in `billing_ledger_imbalance`; each difference is an error in the log.
 
-    A proof that fails says 1; that the database is away says nothing about the book.
+    All of it every so many days and after a difference, else what is new: so that 0 says that nothing is known to be
+    wrong. The log also tells the digest of the chains' heads, for whoever keeps it elsewhere. A proof that fails
+    says 1; that the database is away says nothing about the book.
     """
     try:
         async with pool.connection() as conn:
-            found = await proof.differences_unless_proving(conn, lambda _claim, _found: None)
+            scope = await proof.next_scope(conn, full_days)
+            found = await proof.differences_unless_proving(conn, lambda _claim, _found: None, scope)
+            digest = await heads.digest(conn)
     except psycopg.OperationalError:
         raise
     except Exception:
@@ -110,5 +131,6 @@ async def _prove(pool: Pool) -> None:
     if found is None:
         return
     IMBALANCE.set(len(found))
+    log.info("proved the book", extra={"mode": scope.mode, "differences": len(found), "heads": digest})
     for difference in found:
         log.error("the book is not right: %s", difference)

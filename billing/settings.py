@@ -46,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     authorization_seconds_max: Annotated[int, Meta(ge=1, le=31 * 86400)] = 86_400
     idempotency_hours: Annotated[int, Meta(ge=24, le=24 * 366)] = 72
     proof_hours: Annotated[int, Meta(ge=0, le=24 * 366)] = 24
+    proof_full_days: Annotated[int, Meta(ge=0, le=366)] = 7
+    events_months: Annotated[int, Meta(ge=0, le=1200)] = 0
     report_rows_max: Annotated[int, Meta(ge=100, le=100_000)] = 10_000
     tokens_text_bytes_max: Annotated[int, Meta(ge=1024, le=4_000_000)] = 256 << 10
     tokens_threads: Annotated[int, Meta(ge=1, le=64)] = 1

@@ -35,7 +35,6 @@ def drop_months(before: str, dry_run: bool, as_json: bool) -> None:
 
     async def work(pool: Pool, _settings: Settings) -> list[Month]:
         async with pool.connection() as conn:
-            await conn.execute("SET statement_timeout = 0")
             return await drop(conn, first_kept, dry_run=dry_run)
 
     found = run_with_pool(work)

@@ -83,6 +83,10 @@ def command(file: Path) -> None:
             )
         else:
             migrate(url)
+            with psycopg.connect(url, autocommit=True) as conn:
+                conn.execute(
+                    "INSERT INTO audit_log (actor, action, subject) VALUES ('cli', 'book.restore', %s)", [file.name]
+                )
     many = accounts[0] if accounts else 0
     restored = f"{many} {'account' if many == 1 else 'accounts'}"
     click.echo(f"Restored {file}: {restored}. Now run `billing verify`, which proves the restored book.")

@@ -12,7 +12,7 @@ import msgspec
 from psycopg import sql
 
 from billing.audit import log as audit
-from billing.db.pool import Connection
+from billing.db.pool import Connection, untimed
 
 LOCK_TIMEOUT = "500ms"
 """Dropping a month locks `events` for an instant, and intake waits behind whoever waits for that."""
@@ -81,7 +81,8 @@ async def drop(conn: Connection, before: datetime, *, dry_run: bool = False) -> 
 async def _drop_month(conn: Connection, name: str, start: datetime, *, dry_run: bool) -> Month:
     until = _end(start)
     query = sql.SQL(NEEDED).format(month=sql.Identifier(name), until=sql.Literal(until))
-    row = await (await conn.execute(query)).fetchone()
+    async with untimed(conn):
+        row = await (await conn.execute(query)).fetchone()
     assert row is not None
     needed = _needed(row)
     dropped = needed is None and not dry_run

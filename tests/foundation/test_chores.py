@@ -63,11 +63,11 @@ async def test_the_proof_uses_one_connection_and_sets_the_gauge(fresh_database, 
     async with await open_pool(settings, fresh_database) as pool:
         async with pool.connection() as conn:
             account = await factories.account(conn)
-        await chores._prove(pool)
+        await chores._prove(pool, 7)
         assert gauge() == 0
         async with pool.connection() as conn:
             await conn.execute("UPDATE balances SET posted = 7")
-        await chores._prove(pool)
+        await chores._prove(pool, 7)
     assert gauge() == 1
     assert any(account in record.message and record.levelno == logging.ERROR for record in caplog.records)
 
@@ -78,7 +78,7 @@ async def test_a_proof_that_fails_is_no_proof(pool, gauge, monkeypatch):
 
     monkeypatch.setattr(proof, "differences_unless_proving", fail)
     with pytest.raises(KeyError):
-        await chores._prove(pool)
+        await chores._prove(pool, 7)
     assert gauge() == 1
 
 
@@ -88,7 +88,7 @@ async def test_a_database_that_is_away_says_nothing_about_the_book(pool, gauge, 
 
     monkeypatch.setattr(proof, "differences_unless_proving", fail)
     with pytest.raises(psycopg.OperationalError):
-        await chores._prove(pool)
+        await chores._prove(pool, 7)
     assert gauge() == 0
 
 

@@ -100,7 +100,8 @@ TAMPERED = {
     ),
     "a balance": ("UPDATE balances SET posted = posted + 1", "but its postings sum up to"),
     "an event nobody was charged for": (
-        "INSERT INTO events (account_id, time, source, id, body) SELECT account_id, time, source, 'x', body FROM events",
+        "INSERT INTO events (account_id, time, source, id, body) "
+        "SELECT account_id, time, source, 'x', body FROM events LIMIT 1",
         "is kept, but was never charged",
     ),
 }
