@@ -91,22 +91,29 @@ def verification(report: verifications.Report) -> Iterator[RenderableType]:
 
 
 def _verdicts(report: verifications.Report) -> RenderableType:
-    """A row for each group, a bold one for all. Tokens and dollars are those outside of our bounds."""
+    """A row for each group, a bold one for all; only columns in which there is something. Tokens and dollars are those
+    outside of our bounds."""
     groups = [*(["time"] if report.interval else []), *report.group_by]
-    events = ("checked", "exact", "bounded", "counted", "unverif.", "over", "under")
-    numbers = (*events, "tokens over", "tokens under", "$ over", "$ under")
-    made = table(
-        *groups, *numbers, numbers=numbers, title=title("Verification", report.start, report.end, report.time_zone)
-    )
     rows: list[verifications.Sums] = [*report.data, report.total]
-    over = aligned([money.parse(row.excess_amount) for row in rows])
-    under = aligned([money.parse(row.shortfall_amount) for row in rows])
-    for row, *dollars in zip(rows, over, under, strict=True):
-        of = row.verdicts
-        counts = [row.events, of.exact, of.within_bounds, of.counted, of.unverifiable, of.over_reported]
-        counts += [of.under_reported, row.excess, row.shortfall]
+    columns = {
+        "checked": [count(row.events) for row in rows],
+        "exact": [count(row.verdicts.exact) for row in rows],
+        "bounded": [count(row.verdicts.within_bounds) for row in rows],
+        "counted": [count(row.verdicts.counted) for row in rows],
+        "unverifiable": [count(row.verdicts.unverifiable) for row in rows],
+        "over": [count(row.verdicts.over_reported) for row in rows],
+        "by tokens": [count(row.excess) for row in rows],
+        "by $": aligned([money.parse(row.excess_amount) for row in rows]),
+        "under": [count(row.verdicts.under_reported) for row in rows],
+        "by tokens ": [count(row.shortfall) for row in rows],
+        "by $ ": aligned([money.parse(row.shortfall_amount) for row in rows]),
+    }
+    shown = {name: cells for name, cells in columns.items() if cells[-1].strip("$0.·")}
+    heading = title("Verification", report.start, report.end, report.time_zone)
+    made = table(*groups, *shown, numbers=tuple(shown), title=heading)
+    for row, *cells in zip(rows, *shown.values(), strict=True):
         names = [Text(getattr(row, group, None) or "") for group in groups]
-        made.add_row(*names, *map(count, counts), *dollars, style="bold" if row is report.total else None)
+        made.add_row(*names, *cells, style="bold" if row is report.total else None)
     return made
 
 
