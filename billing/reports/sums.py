@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Literal, LiteralString
 
 import msgspec
@@ -155,10 +154,11 @@ def _report(
 ) -> Report:
     """The report on these rows, each with what every report says and what this one says also."""
     shown = {"requests", "amount", *asked.group_by, "time", *also}
+    exact = _in_picos(rows)
     data = [
-        msgspec.convert({field: value for field, value in _told(row).items() if field in shown}, Row) for row in rows
+        msgspec.convert({field: value for field, value in _told(row).items() if field in shown}, Row) for row in exact
     ]
-    whole = _told(_summed(rows if summed_up is None else summed_up))
+    whole = _told(_summed(exact if summed_up is None else _in_picos(summed_up)))
     return Report(
         object=f"report.{name}",
         start=asked.span.start,
@@ -171,13 +171,17 @@ def _report(
     )
 
 
-def _summed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _in_picos(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, "amount": picos(row["amount"]), "cost": picos(row["cost"])} for row in rows]
+
+
+def _summed(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return {name: sum(row[name] for row in rows) for name in ("requests", "amount", "cost", "costed")}
 
 
 def _told(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of sums in the words of a report."""
-    amount, cost = picos(Decimal(row["amount"])), picos(Decimal(row["cost"]))
+    """A row of sums, in picodollars, in the words of a report."""
+    amount, cost = row["amount"], row["cost"]
     return {
         **row,
         "amount": money.format(amount),
