@@ -21,7 +21,7 @@ ORDER BY account_id COLLATE "C"
 """
 
 CHANGED = """
-SELECT format('Transaction number %s of account %s is not what it was when its head was kept.', seq, account_id)
+SELECT format('Transaction number %%s of account %%s is not what it was when its head was kept.', seq, account_id)
   AS difference
 FROM unnest(%(account_ids)s, %(seqs)s, %(chains)s) AS head(account_id, seq, chain)
 WHERE chain IS DISTINCT FROM (
