@@ -60,6 +60,56 @@ FROM invoices JOIN balances USING (account_id)
 WHERE open_from IS NULL OR open_from < period_end
 ORDER BY number;
 
+-- Taxes are the sums of their rates; an invoice's is posted in its period, and nothing else is.
+SELECT format('Invoice %s: says taxes of %s and %s within, but its rates come to %s and %s.', number, trim_scale(tax),
+              trim_scale(tax_included), trim_scale(rates.added), trim_scale(rates.included))
+FROM invoices
+CROSS JOIN LATERAL (
+  SELECT coalesce(sum(amount) FILTER (WHERE NOT inclusive), 0) AS added,
+         coalesce(sum(amount) FILTER (WHERE inclusive), 0) AS included
+  FROM jsonb_to_recordset(taxes) AS rate(amount numeric, inclusive boolean)
+) AS rates
+WHERE (tax, tax_included) IS DISTINCT FROM (rates.added, rates.included) OR tax <> 0 AND tax_included <> 0
+ORDER BY number;
+
+SELECT format('Invoice %s: its tax %s is not posted as it says.', number, trim_scale(tax + tax_included))
+FROM invoices
+LEFT JOIN postings
+  ON postings.account_id = invoices.account_id AND postings.transaction = tax_transaction
+  AND kind = 'tax' AND reference = invoices.id AND effective_at >= period_start AND effective_at < period_end
+  AND CASE WHEN tax <> 0 THEN 'wallet' ELSE 'revenue' END IN (source, destination)
+WHERE tax + tax_included <> coalesce(CASE 'taxes' WHEN destination THEN amount WHEN source THEN -amount END, 0)
+   OR (tax + tax_included <> 0) <> (tax_transaction IS NOT NULL)
+ORDER BY number;
+
+SELECT format('Account %s: posting %s of %s is the tax of no invoice.', account_id, transaction, trim_scale(amount))
+FROM postings
+WHERE kind = 'tax'
+  AND NOT EXISTS (
+    SELECT FROM invoices
+    WHERE invoices.account_id = postings.account_id AND tax_transaction = postings.transaction
+  )
+ORDER BY account_id, transaction;
+
+-- The credit that paid the period's usage is what was burnt for it.
+SELECT format('Invoice %s: says %s of credit paid its usage, but %s was burnt.', number, trim_scale(credits_used),
+              trim_scale(burnt.amount))
+FROM invoices
+CROSS JOIN LATERAL (
+  SELECT coalesce(sum(amount), 0) AS amount
+  FROM postings
+  WHERE postings.account_id = invoices.account_id
+    AND kind = 'burn' AND effective_at >= period_start AND effective_at < period_end
+) AS burnt
+WHERE credits_used <> burnt.amount
+ORDER BY number;
+
+-- What is due has a day by which it is due.
+SELECT format('Invoice %s: %s is due, by %s.', number, trim_scale(amount_due), coalesce(due_date::text, 'no day'))
+FROM invoices
+WHERE (amount_due > 0) <> (due_date IS NOT NULL)
+ORDER BY number;
+
 -- The residue is posted in its period, and nothing else is.
 SELECT format('Invoice %s: its residue %s is not posted as it says.', number, trim_scale(residue))
 FROM invoices
@@ -96,11 +146,12 @@ ORDER BY number;
 
 -- Statements add up, follow each other, and name what the ledger moved (rules.md Invoices 4).
 WITH amounts AS (
-  SELECT account_id, number, period_start, period_end, subtotal, opening, top_ups, grants, usage, expired, adjustments,
-         closing, lag(closing) OVER periods AS previous_closing, lag(period_end) OVER periods AS previous_end
+  SELECT account_id, number, period_start, period_end, subtotal, invoices.tax AS tax_added, opening, top_ups,
+         coalesce(payments, 0) AS payments, grants, coalesce(credit_notes, 0) AS credit_notes, usage,
+         coalesce(amounts.tax, 0) AS tax, expired, adjustments, closing, lag(closing) OVER periods AS previous_closing, lag(period_end) OVER periods AS previous_end
   FROM invoices, jsonb_to_record(statement) AS amounts(
-    opening numeric, top_ups numeric, grants numeric, usage numeric, expired numeric, adjustments numeric,
-    closing numeric
+    opening numeric, top_ups numeric, payments numeric, grants numeric, credit_notes numeric, usage numeric,
+    tax numeric, expired numeric, adjustments numeric, closing numeric
   )
   WINDOW periods AS (PARTITION BY account_id ORDER BY period_start)
 ),
@@ -115,7 +166,9 @@ ledger AS (
   SELECT number,
          coalesce(sum(amount) FILTER (WHERE effective_at < period_start), 0) AS before,
          coalesce(sum(amount) FILTER (WHERE effective_at >= period_start AND kind = 'top_up'), 0) AS top_ups,
+         coalesce(sum(amount) FILTER (WHERE effective_at >= period_start AND kind = 'payment'), 0) AS payments,
          coalesce(sum(amount) FILTER (WHERE effective_at >= period_start AND kind = 'grant'), 0) AS grants,
+         coalesce(sum(amount) FILTER (WHERE effective_at >= period_start AND kind = 'credit_note'), 0) AS credit_notes,
          -coalesce(sum(amount) FILTER (WHERE effective_at >= period_start AND kind = 'expiry'), 0) AS expired,
          coalesce(sum(amount) FILTER (WHERE effective_at >= period_start AND kind = 'adjustment'), 0) AS adjustments
   FROM amounts
@@ -129,8 +182,14 @@ FROM amounts
 JOIN ledger USING (number)
 CROSS JOIN LATERAL (
   VALUES
-    (closing = opening + amounts.top_ups + amounts.grants - usage - amounts.expired + amounts.adjustments,
+    (closing = opening + amounts.top_ups + amounts.payments + amounts.grants + amounts.credit_notes
+               - usage - amounts.tax - amounts.expired + amounts.adjustments,
      'does not add up.'),
+    (amounts.tax = tax_added, format('says %s of tax, not %s.', trim_scale(amounts.tax), trim_scale(tax_added))),
+    (amounts.payments = ledger.payments,
+     format('says %s of payments, not %s.', trim_scale(amounts.payments), trim_scale(ledger.payments))),
+    (amounts.credit_notes = ledger.credit_notes,
+     format('says %s of credit notes, not %s.', trim_scale(amounts.credit_notes), trim_scale(ledger.credit_notes))),
     (usage = subtotal, format('says %s of usage, not %s.', trim_scale(usage), trim_scale(subtotal))),
     (opening = coalesce(previous_closing, 0) + before,
      format('opens with %s, but the ledger with %s.', trim_scale(opening),

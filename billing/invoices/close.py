@@ -7,24 +7,35 @@ again does what is left.
 
 import asyncio
 import logging
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from datetime import date, timedelta
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
 from psycopg_pool import PoolClosed, PoolTimeout
 
-from billing import ids
 from billing.audit import log as audit
 from billing.credits import store as credits
 from billing.db.pool import Connection, Pool, with_retries
 from billing.errors import Invalid, NotFound, Unprocessable
-from billing.invoices import store
-from billing.invoices.invoice import Draft, Invoice, Issuer, Statement
-from billing.invoices.lines import Line, lines_of, sums_of
-from billing.invoices.periods import Period, PeriodError, has_ended_somewhere, label_of, month
-from billing.ledger.store import Posting, post
+from billing.invoices import account as accounts
+from billing.invoices import drafts, store, told
+from billing.invoices.account import Account
+from billing.invoices.invoice import Draft
+from billing.invoices.periods import (
+    LAST_MOMENT,
+    SHORTEST,
+    SLOT,
+    Period,
+    PeriodError,
+    has_begun_somewhere,
+    has_ended_somewhere,
+    label_of,
+    month,
+)
+from billing.invoices.taxes import Calculator, named_rates
+from billing.ledger.store import Book, Posting, post
 from billing.observe.metrics import INVOICE_SECONDS
 from billing.settings import Settings
 from pricing import money
@@ -32,8 +43,10 @@ from pricing import money
 WORKERS = 4
 """Accounts closed at a time; each takes a connection of the pool."""
 
-LAST_MOMENT = timedelta(microseconds=1)
-"""How long before the end of its period a residue is posted: the finest step of time there is."""
+DUE_WORKERS = 2
+"""The same for what a serving process closes by itself: requests need connections, too."""
+
+DUE_AT_ONCE = 500
 
 Outcome = Literal["invoiced", "empty", "already_closed", "parked", "refused", "failed"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -91,127 +104,208 @@ Progress = Callable[[Result, int], None]
 
 
 async def close_month(
-    pool: Pool, settings: Settings, label: str, account: str | None = None, progress: Progress | None = None
+    pool: Pool,
+    settings: Settings,
+    label: str,
+    account: str | None = None,
+    progress: Progress | None = None,
+    calculator: Calculator = named_rates,
 ) -> Summary:
-    """Close the month `YYYY-MM` of every account, or of one, each in its own time zone.
+    """Close the periods called `YYYY-MM`, of every account or of one, each in its own time zone.
 
-    Raises Invalid for what is no month, Unprocessable while it is over nowhere, NotFound for an unknown account, and
+    While the month still runs everywhere, only those can be over that begin on a day of their own, of an account that
+    was closed or has another calendar than before; the others are not looked at.
+
+    Raises Invalid for what is no month, Unprocessable while nothing of it is over, NotFound for an unknown account, and
     PoolTimeout when the database is lost.
     """
     async with pool.connection() as conn:
         now = await store.clock(conn)
-        accounts = await store.account_ids(conn, account)
-    try:
-        ended = has_ended_somewhere(label, now)
-    except PeriodError as fault:
-        raise Invalid("invalid_period", str(fault)) from None
-    if not ended:
-        raise Unprocessable("period_not_over", f"The month {label} is not over yet, in no time zone.")
-    if account and not accounts:
-        raise NotFound("unknown_account", f"There is no account {account}.")
-    async with pool.connection() as conn:
+        try:
+            begun, ended = has_begun_somewhere(label, now), has_ended_somewhere(label, now)
+        except PeriodError as fault:
+            raise Invalid("invalid_period", str(fault)) from None
+        if not begun:
+            raise _not_over(label)
+        if account and not await accounts.every(conn, account):
+            raise NotFound("unknown_account", f"There is no account {account}.")
+        chosen = await accounts.every(conn, account, uncommon=not ended)
         await audit.record(conn, "period.close", account=account, subject=label)
-    return Summary(period=label, results=await _close_each(pool, settings, label, accounts, progress))
+
+    async def close(account_id: str) -> list[Result]:
+        async with pool.connection() as conn, conn.transaction():
+            return await close_account(conn, settings, label, account_id, calculator)
+
+    results = await _each(chosen, label, close, progress, WORKERS)
+    if not ended and all(result.outcome == "refused" for result in results):
+        raise _not_over(label)
+    return Summary(period=label, results=results)
 
 
-async def _close_each(
-    pool: Pool, settings: Settings, label: str, accounts: list[str], progress: Progress | None
+async def close_all_due(pool: Pool, settings: Settings, calculator: Calculator = named_rates) -> list[Result]:
+    """Close every period that ended `close_after_hours` ago, the oldest of an account first; what was done.
+
+    What is due follows from the state alone, so it is harmless to miss a run, and to run in several processes at once.
+    Raises PoolTimeout when the database is lost.
+    """
+
+    async def close(account_id: str) -> list[Result]:
+        closed: list[Result] = []
+        while not closed or not closed[-1].needs_attention:
+            async with pool.connection() as conn, conn.transaction():
+                result = await close_due(conn, settings, account_id, calculator)
+            if result is None:
+                break
+            closed.append(result)
+        return closed
+
+    results: list[Result] = []
+    last = ""
+    while True:
+        async with pool.connection() as conn:
+            due = await accounts.due(conn, settings.close_after_hours, last, DUE_AT_ONCE)
+        if not due:
+            return results
+        results += await _each(due, "what is due", close, None, DUE_WORKERS)
+        last = due[-1]
+
+
+async def _each(
+    account_ids: list[str],
+    what: str,
+    close: Callable[[str], Awaitable[list[Result]]],
+    progress: Progress | None,
+    workers: int,
 ) -> list[Result]:
-    results: dict[str, Result] = {}
-    waiting = iter(accounts)
+    """Close accounts, some at a time; the results in the accounts' order."""
+    results: dict[str, list[Result]] = {}
+    waiting = iter(account_ids)
 
     async def work() -> None:
-        for account in waiting:
-            results[account] = await _close_safely(pool, settings, label, account)
+        for account_id in waiting:
+            results[account_id] = await _safely(account_id, what, close)
             if progress:
-                progress(results[account], len(accounts))
+                progress(results[account_id][-1], len(account_ids))
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(WORKERS, len(accounts))):
+            for _ in range(min(workers, len(account_ids))):
                 group.create_task(work())
     except ExceptionGroup as stopped:
         raise stopped.exceptions[0] from None
-    return [results[account] for account in accounts]
+    return [result for account_id in account_ids for result in results[account_id]]
 
 
-async def _close_safely(pool: Pool, settings: Settings, label: str, account: str) -> Result:
+async def _safely(account_id: str, what: str, close: Callable[[str], Awaitable[list[Result]]]) -> list[Result]:
     """Close one account; what goes wrong with it is its result and stops no other. A lost database stops all."""
-
-    async def work() -> Result:
-        async with pool.connection() as conn, conn.transaction():
-            return await close_account(conn, settings, label, account)
-
     try:
         with INVOICE_SECONDS.time():
-            return await with_retries(work)
+            return await with_retries(lambda: close(account_id))
     except (PoolTimeout, PoolClosed):
         raise
     except Exception as error:
-        log.exception("closing %s of %s failed", label, account)
+        log.exception("closing %s of %s failed", what, account_id)
         sentence = str(error).strip().partition("\n")[0] or "no further explanation"
-        return Result(account=account, outcome="failed", detail=f"{type(error).__name__}: {sentence}")
+        return [Result(account=account_id, outcome="failed", detail=f"{type(error).__name__}: {sentence}")]
 
 
-async def close_account(conn: Connection, settings: Settings, label: str, account_id: str) -> Result:
-    """Close one account's month within the caller's transaction."""
-    await credits.settle(conn, [account_id])
-    account = await store.lock(conn, account_id)
+def _not_over(label: str) -> Unprocessable:
+    return Unprocessable("period_not_over", f"The month {label} is not over yet, in no time zone.")
+
+
+async def close_account(
+    conn: Connection, settings: Settings, label: str, account_id: str, calculator: Calculator = named_rates
+) -> list[Result]:
+    """Close an account's periods of a month within the caller's transaction, one after the other: mostly it is one."""
+    results: list[Result] = []
+    while True:
+        account = await _locked(conn, account_id)
+        period = _called(account, label)
+        if period is None:
+            return results or await _already_closed(conn, account, label)
+        results.append(await _close(conn, settings, account, period, calculator))
+        following = account.calendars.period(period.end)
+        if results[-1].needs_attention or account.calendars.label(following) != label:
+            return results
+
+
+async def close_due(conn: Connection, settings: Settings, account_id: str, calculator: Calculator) -> Result | None:
+    """Close the account's first open period within the caller's transaction, if it is due; None: it is not."""
+    account = await _locked(conn, account_id)
+    period = next(account.open_periods())
+    due_at = max(period.end, account.created_at) + timedelta(hours=settings.close_after_hours)
+    if account.now >= due_at:
+        return await _close(conn, settings, account, period, calculator)
+    if account.period_ends_at != period.end:
+        await accounts.expect(conn, account_id, period.end)
+    return None
+
+
+async def _locked(conn: Connection, account_id: str) -> Account:
+    """The account, its balance locked, with no credit that is due to begin or end. Raises NotFound."""
+    account = await accounts.lock(conn, account_id)
+    if account is not None and account.credits_due:
+        await credits.settle(conn, [account_id])
+        account = await accounts.lock(conn, account_id)
     if account is None:
         raise NotFound("unknown_account", f"There is no account {account_id}.")
-    zone = ZoneInfo(account.time_zone)
-    whole = month(label, zone)
-    if account.open_from and account.open_from >= whole.end:
-        return _already_closed(account_id, await store.of_period(conn, account_id, whole.end))
-    if account.now < whole.end:
-        return _refused(account_id, f"The month {label} of {zone.key} is not over before {whole.end:%Y-%m-%d %H:%MZ}.")
-    period = whole.after(account.open_from)
-    moves = await store.moves(conn, account, period)
+    return account
+
+
+def _called(account: Account, label: str) -> Period | None:
+    """The account's first open period that is called by this month; None: it has none, or none any more."""
+    start = month(label, account.calendars.settings[0][1].zone).start
+    for period in account.open_periods(start):
+        name = account.calendars.label(period)
+        if name >= label:
+            return period if name == label else None
+    return None
+
+
+async def _close(
+    conn: Connection, settings: Settings, account: Account, period: Period, calculator: Calculator
+) -> Result:
+    """Close an open period of an account whose balance is locked."""
+    name = f"{account.calendars.label(period)} of {account.calendars.at(period.start).zone.key}"
+    if account.now < period.end:
+        return _refused(account.id, f"The month {name} is not over before {period.end:%Y-%m-%d %H:%MZ}.")
+    drafted = await drafts.draft(conn, settings, account, period, calculator)
+    moves = drafted.moves
     if moves.earlier_usage:
-        first = label_of(moves.earlier_usage, zone)
-        return _refused(account_id, f"There is usage of {first} that is not invoiced: close {first} first.")
-    used = await store.usage(conn, {account_id: (account_id, period)})
-    lines = lines_of(used[account_id])
-    draft = _draft(settings, account, period, lines, moves)
-    ledger = account.posted - moves.later - draft.residue
+        earlier = next(open for open in account.open_periods(moves.earlier_usage) if moves.earlier_usage < open.end)
+        first = account.calendars.label(earlier)
+        return _refused(account.id, f"There is usage of {first} that is not invoiced: close {first} first.")
+    due = date_due(settings, account) if drafted.draft.amount_due else None
+    draft = msgspec.structs.replace(drafted.draft, due_date=due)
+    ledger = account.posted - moves.later - draft.residue - draft.tax
     if draft.statement.closing != ledger:
-        return _parked(account_id, draft.statement.closing, ledger)
-    if not lines:
-        await store.advance(conn, account_id, period.end)
-        return Result(account=account_id, outcome="empty")
-    transaction = await _post_residue(conn, draft) if draft.residue else None
-    number = await store.finalize(conn, draft, settings.invoice_prefix, transaction=transaction, tax_transaction=None)
+        return _parked(account.id, draft.statement.closing, ledger)
+    next_end = account.calendars.period(period.end).end
+    if not draft.lines:
+        await accounts.advance(conn, account.id, period.end, next_end)
+        return Result(account=account.id, outcome="empty")
+    number = await store.finalize(
+        conn,
+        draft,
+        settings.invoice_prefix,
+        transaction=await _post_residue(conn, draft),
+        tax_transaction=await _post_tax(conn, draft),
+        next_end=next_end,
+    )
+    await told.finalized(conn, draft, number)
     return _with_invoice(draft, number, "invoiced")
 
 
-def _draft(settings: Settings, account: store.Account, period: Period, lines: list[Line], moves: store.Moves) -> Draft:
-    sums = sums_of(lines)
-    return Draft(
-        id=ids.new("inv"),
-        account_id=account.id,
-        period=period,
-        time_zone=account.time_zone,
-        issuer=Issuer(name=settings.issuer_name, address=settings.issuer_address),
-        customer=account.customer,
-        lines=tuple(lines),
-        statement=Statement(
-            opening=moves.opening,
-            top_ups=moves.top_ups,
-            payments=moves.payments,
-            grants=moves.grants,
-            credit_notes=moves.credit_notes,
-            usage=sums.subtotal,
-            expired=moves.expired,
-            adjustments=moves.adjustments,
-        ),
-        amount_exact=sums.amount_exact,
-        subtotal=sums.subtotal,
-        residue=sums.residue,
-    )
+def date_due(settings: Settings, account: Account) -> date:
+    """The day, of the account's calendar, by which an invoice that is made now is to be paid."""
+    days = settings.payment_days if account.payment_days is None else account.payment_days
+    return account.now.astimezone(account.calendars.at(account.now).zone).date() + timedelta(days=days)
 
 
-async def _post_residue(conn: Connection, draft: Draft) -> int:
+async def _post_residue(conn: Connection, draft: Draft) -> int | None:
     """Book what rounding added to the customer's bill, or took from it, as the period's last posting; its number."""
+    if not draft.residue:
+        return None
     added = draft.residue > 0
     posting = Posting(
         account_id=draft.account_id,
@@ -222,6 +316,25 @@ async def _post_residue(conn: Connection, draft: Draft) -> int:
         effective_at=draft.period.end - LAST_MOMENT,
         reference=draft.id,
         reason="Rounding of the invoice's lines to cents",
+    )
+    return (await post(conn, posting)).transaction
+
+
+async def _post_tax(conn: Connection, draft: Draft) -> int | None:
+    """Book what is owed to the tax office: out of the wallet what comes on top, out of revenue what it contains."""
+    tax = draft.tax or draft.tax_included
+    if not tax:
+        return None
+    payer: Book = "wallet" if draft.tax else "revenue"
+    posting = Posting(
+        account_id=draft.account_id,
+        kind="tax",
+        source=payer if tax > 0 else "taxes",
+        destination="taxes" if tax > 0 else payer,
+        amount=abs(tax),
+        effective_at=draft.period.end - LAST_MOMENT,
+        reference=draft.id,
+        reason="Tax on the invoice",
     )
     return (await post(conn, posting)).transaction
 
@@ -237,10 +350,16 @@ def _with_invoice(invoice: Draft, number: str, outcome: Outcome) -> Result:
     )
 
 
-def _already_closed(account_id: str, invoice: Invoice | None) -> Result:
-    if invoice is None:
-        return Result(account=account_id, outcome="already_closed")
-    return _with_invoice(invoice, invoice.number, "already_closed")
+async def _already_closed(conn: Connection, account: Account, label: str) -> list[Result]:
+    """The month's invoices, or that it had none."""
+    around = month(label, account.calendars.at(account.now).zone)
+    found = await store.between(conn, account.id, around.start - SHORTEST, around.end + SHORTEST)
+    results = [
+        _with_invoice(invoice, invoice.number, "already_closed")
+        for invoice in found
+        if label_of(invoice.period.end - SLOT, ZoneInfo(invoice.time_zone)) == label
+    ]
+    return results or [Result(account=account.id, outcome="already_closed")]
 
 
 def _refused(account_id: str, detail: str) -> Result:

@@ -38,7 +38,7 @@ lines AS (
   )
 )
 UPDATE balances
-SET open_from = period_end
+SET open_from = period_end, period_ends_at = %(next_end)s
 FROM invoice
 WHERE balances.account_id = invoice.account_id
 RETURNING number

@@ -7,7 +7,7 @@ A line gathers what shares all factors: model, dimension, variant, unit, officia
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -41,7 +41,10 @@ class Factors(msgspec.Struct, frozen=True, kw_only=True, order=True):
 
 
 class PriceUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """What one account used in one period at one stored price."""
+    """What one account used in one period at one stored price; of what came late, in the quarter hour `late`.
+
+    `evidence` is that of the price (docs/evidence.md); of what came late, the chains it is to be made of.
+    """
 
     price_id: int
     factors: Factors
@@ -51,6 +54,7 @@ class PriceUsage(msgspec.Struct, frozen=True, kw_only=True):
     first_at: datetime
     last_at: datetime
     evidence: bytes
+    late: datetime | None = None
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,13 +93,27 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
         return self.subtotal - self.amount_exact
 
 
-def lines_of(usage: Iterable[PriceUsage]) -> list[Line]:
-    """The lines worth printing, ordered by model, dimension, variant and then the other factors."""
-    groups: dict[Factors, list[PriceUsage]] = defaultdict(list)
-    for item in sorted(usage, key=lambda item: item.price_id):
-        groups[item.factors].append(item)
-    lines = (_line(factors, groups[factors]) for factors in sorted(groups))
+Origin = Callable[[datetime], Period]
+"""Says which earlier period a late quarter hour belongs to."""
+
+
+def nothing_late(slot: datetime) -> Period:
+    raise AssertionError(f"Usage of {slot} came late, and nobody knows its period.")
+
+
+def lines_of(usage: Iterable[PriceUsage], origin: Origin = nothing_late) -> list[Line]:
+    """The lines worth printing: the period's own by model, dimension, variant and then the other factors; after them
+    those of each earlier period."""
+    groups: dict[tuple[Period | None, Factors], list[PriceUsage]] = defaultdict(list)
+    for item in sorted(usage, key=lambda item: (item.price_id, item.late or item.first_at)):
+        groups[origin(item.late) if item.late else None, item.factors].append(item)
+    lines = (_line(*group, groups[group]) for group in sorted(groups, key=_place))
     return [line for line in lines if is_shown(line)]
+
+
+def _place(group: tuple[Period | None, Factors]) -> tuple[tuple[datetime, ...], Factors]:
+    period, factors = group
+    return (period.start, period.end) if period else (), factors
 
 
 def is_shown(line: Line) -> bool:
@@ -122,16 +140,25 @@ def plain(number: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _line(factors: Factors, items: Sequence[PriceUsage]) -> Line:
+def _line(period: Period | None, factors: Factors, items: Sequence[PriceUsage]) -> Line:
     exact = sum(item.amount for item in items)
+    prices: dict[int, list[PriceUsage]] = defaultdict(list)
+    for item in items:
+        prices[item.price_id].append(item)
     return Line(
         factors=factors,
-        price_ids=tuple(item.price_id for item in items),
+        price_ids=tuple(prices),
         quantity=sum(item.quantity for item in items),
         amount_exact=exact,
         amount=money.round_to_exponent(exact, EXPONENT),
         events=sum(item.events for item in items),
         first_at=min(item.first_at for item in items),
         last_at=max(item.last_at for item in items),
-        evidence=evidence_of(item.evidence for item in items),
+        evidence=evidence_of(_price_evidence(of_price) for of_price in prices.values()),
+        correction_of=period,
     )
+
+
+def _price_evidence(items: Sequence[PriceUsage]) -> bytes:
+    """That of one price within a line: known for usage of the period, made of the chains for what came late."""
+    return evidence_of(item.evidence for item in items) if items[0].late else items[0].evidence

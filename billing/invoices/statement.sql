@@ -23,7 +23,7 @@ later_usage AS (
   WHERE account_id = %(account)s AND billed >= %(end)s
 ),
 earlier_usage AS (
-  SELECT min(billed) AS billed
+  SELECT min(billed) AS billed, coalesce(sum(amount), 0) AS amount
   FROM usage_rollups
   WHERE account_id = %(account)s
     AND billed >= coalesce(%(open_from)s::timestamptz, '-infinity')
@@ -31,7 +31,8 @@ earlier_usage AS (
 )
 SELECT
   coalesce((SELECT closing FROM last_invoice), 0)
-    + coalesce(sum(amount) FILTER (WHERE effective_at < %(start)s), 0) AS opening,
+    + coalesce(sum(amount) FILTER (WHERE effective_at < %(start)s), 0)
+    - (SELECT amount FROM earlier_usage) AS opening,
   coalesce(sum(amount) FILTER (
     WHERE kind = 'top_up' AND effective_at >= %(start)s AND effective_at < %(end)s), 0) AS top_ups,
   coalesce(sum(amount) FILTER (
@@ -46,5 +47,10 @@ SELECT
     WHERE kind = 'adjustment' AND effective_at >= %(start)s AND effective_at < %(end)s), 0) AS adjustments,
   coalesce(sum(amount) FILTER (WHERE effective_at >= %(end)s), 0)
     - (SELECT amount FROM later_usage) AS later,
-  (SELECT billed FROM earlier_usage) AS earlier_usage
+  (SELECT billed FROM earlier_usage) AS earlier_usage,
+  (
+    SELECT coalesce(sum(amount), 0)
+    FROM postings
+    WHERE account_id = %(account)s AND kind = 'burn' AND effective_at >= %(start)s AND effective_at < %(end)s
+  ) AS credits_used
 FROM moves

@@ -1,6 +1,6 @@
 """The SQL of invoices. Money is Decimal dollars in the database and picodollars here (billing/db/dollars.py)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
 from typing import Any
@@ -41,21 +41,11 @@ USAGE = (files("billing.invoices") / "usage.sql").read_text()
 FINALIZE = (files("billing.invoices") / "finalize.sql").read_text()
 
 
-class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """An account whose balance is locked: `posted` is all it has, `open_from` the end of its last closed period."""
-
-    id: str
-    customer: Customer
-    time_zone: str
-    posted: int
-    open_from: datetime | None
-    now: datetime
-
-
 class Moves(msgspec.Struct, frozen=True, kw_only=True):
     """Wallet and credits at the period's start, what is not usage within it, and all that came `later` (signed).
 
-    `earlier_usage` is when usage before the period began that no invoice has yet; None: there is none.
+    `earlier_usage` is when usage before the period began that no invoice has yet; None: there is none. `credits_used`
+    is the credit that paid usage of the period.
     """
 
     opening: int
@@ -67,6 +57,7 @@ class Moves(msgspec.Struct, frozen=True, kw_only=True):
     adjustments: int
     later: int
     earlier_usage: datetime | None
+    credits_used: int
 
 
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,27 +76,18 @@ async def clock(conn: Connection) -> datetime:
     return now
 
 
-async def account_ids(conn: Connection, only: str | None = None) -> list[str]:
-    """All accounts, or the one asked for if it exists."""
+async def known_periods(conn: Connection, account_ids: Collection[str]) -> dict[str, list[Period]]:
+    """The periods of the accounts that have an invoice, oldest first."""
+    found: dict[str, list[Period]] = {account_id: [] for account_id in account_ids}
+    if not account_ids:
+        return found
     cursor = await conn.execute(
-        "SELECT id FROM accounts WHERE %(only)s::text IS NULL OR id = %(only)s ORDER BY id", {"only": only}
+        "SELECT account_id, period_start, period_end FROM invoices WHERE account_id = ANY(%s) ORDER BY period_start",
+        [list(account_ids)],
     )
-    return [row["id"] for row in await cursor.fetchall()]
-
-
-async def lock(conn: Connection, account_id: str) -> Account | None:
-    """Lock the account's balance until the commit: nothing is posted to it meanwhile."""
-    cursor = await conn.execute(
-        """
-        SELECT id, name, email, address, time_zone, posted, open_from, clock_timestamp() AS now
-        FROM balances JOIN accounts ON accounts.id = balances.account_id
-        WHERE balances.account_id = %(account)s
-        FOR UPDATE OF balances
-        """,
-        {"account": account_id},
-    )
-    row = await cursor.fetchone()
-    return None if row is None else _account(row)
+    for row in await cursor.fetchall():
+        found[row["account_id"]].append(Period(row["period_start"], row["period_end"]))
+    return found
 
 
 async def usage(conn: Connection, periods: Mapping[str, tuple[str, Period]]) -> dict[str, list[PriceUsage]]:
@@ -122,14 +104,9 @@ async def usage(conn: Connection, periods: Mapping[str, tuple[str, Period]]) -> 
     return found
 
 
-async def moves(conn: Connection, account: Account, period: Period) -> Moves:
-    """What the statement needs besides usage."""
-    parameters = {
-        "account": account.id,
-        "start": period.start,
-        "end": period.end,
-        "open_from": account.open_from,
-    }
+async def moves(conn: Connection, account_id: str, open_from: datetime | None, period: Period) -> Moves:
+    """What the statement of a period needs besides usage; what is before `open_from` is closed."""
+    parameters = {"account": account_id, "start": period.start, "end": period.end, "open_from": open_from}
     row = await (await conn.execute(STATEMENT, parameters)).fetchone()
     assert row is not None
     return Moves(
@@ -142,6 +119,7 @@ async def moves(conn: Connection, account: Account, period: Period) -> Moves:
         adjustments=picos(row["adjustments"]),
         later=picos(row["later"]),
         earlier_usage=row["earlier_usage"],
+        credits_used=picos(row["credits_used"]),
     )
 
 
@@ -153,9 +131,16 @@ async def statement(conn: Connection, account_id: str, start: datetime, end: dat
 
 
 async def finalize(
-    conn: Connection, draft: Draft, prefix: str, *, transaction: int | None, tax_transaction: int | None
+    conn: Connection,
+    draft: Draft,
+    prefix: str,
+    *,
+    transaction: int | None,
+    tax_transaction: int | None,
+    next_end: datetime,
 ) -> str:
-    """Give the invoice the next number of this year's series, write it with its lines, and close its period."""
+    """Give the invoice the next number of this year's series, write it with its lines, and close its period; the one
+    after it ends at `next_end`."""
     sums = {name: dollars(getattr(draft, name)) for name in SUMS}
     parameters = {
         **msgspec.structs.asdict(draft),
@@ -169,6 +154,7 @@ async def finalize(
         "lines": _json([_line_record(position, line) for position, line in enumerate(draft.lines, start=1)]),
         "transaction": transaction,
         "tax_transaction": tax_transaction,
+        "next_end": next_end,
         "prefix": prefix,
     }
     row = await (await conn.execute(FINALIZE, parameters)).fetchone()
@@ -177,16 +163,18 @@ async def finalize(
     return number
 
 
-async def advance(conn: Connection, account_id: str, end: datetime) -> None:
-    """Close a period that has nothing to invoice."""
-    await conn.execute("UPDATE balances SET open_from = %s WHERE account_id = %s", [end, account_id])
-
-
-async def of_period(conn: Connection, account_id: str, end: datetime) -> Invoice | None:
-    """The account's invoice of the period that ends then."""
-    cursor = await conn.execute("SELECT * FROM invoices WHERE account_id = %s AND period_end = %s", [account_id, end])
-    found = await _invoices(conn, await cursor.fetchall())
-    return found[0] if found else None
+async def between(conn: Connection, account_id: str, start: datetime, end: datetime) -> list[Invoice]:
+    """The account's invoices of the periods that end in (start, end], oldest first."""
+    cursor = await conn.execute(
+        """
+        SELECT *
+        FROM invoices
+        WHERE account_id = %s AND period_end > %s AND period_end <= %s
+        ORDER BY period_end, number
+        """,
+        [account_id, start, end],
+    )
+    return await _invoices(conn, await cursor.fetchall())
 
 
 async def find(conn: Connection, invoice_id: str, account_id: str | None) -> Invoice | None:
@@ -298,6 +286,7 @@ def _price_usage(row: Row) -> PriceUsage:
         first_at=row["first_at"],
         last_at=row["last_at"],
         evidence=row["evidence"],
+        late=row["late"],
     )
 
 
@@ -316,17 +305,6 @@ def _line_record(position: int, line: Line) -> Row:
         "correction_start": line.correction_of and line.correction_of.start,
         "correction_end": line.correction_of and line.correction_of.end,
     }
-
-
-def _account(row: Row) -> Account:
-    return Account(
-        id=row["id"],
-        customer=Customer(name=row["name"], email=row["email"], address=row["address"]),
-        time_zone=row["time_zone"],
-        posted=picos(row["posted"]),
-        open_from=row["open_from"],
-        now=row["now"],
-    )
 
 
 def _json(value: object) -> str:

@@ -5,14 +5,19 @@ Run it in one REPEATABLE READ transaction, so that all of it sees the same insta
 
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
+from decimal import Decimal
 from functools import partial
 from importlib.resources import files
+from zoneinfo import ZoneInfo
 
 from billing.db.pool import Connection
 from billing.invoices import store
 from billing.invoices.invoice import Invoice
 from billing.invoices.lines import Line, lines_of
+from billing.invoices.periods import Calendar, origin
+from billing.invoices.taxes import Rate, taxes_of
 from billing.proving import Part
+from pricing import money
 
 CHECKS = tuple(
     text
@@ -60,24 +65,30 @@ def _first(found: list[str]) -> list[str]:
 
 
 async def _line_differences(conn: Connection) -> AsyncIterator[str]:
-    """Lines that are not what the period's roll-ups make of it."""
+    """Lines that are not what the period's roll-ups make of it, and what else an invoice says of itself."""
     after = ""
     while invoices := await store.batch(conn, after, BATCH):
         after = invoices[-1].id
         readable = [invoice for invoice in invoices if isinstance(invoice, Invoice)]
         usage = await store.usage(conn, {invoice.id: (invoice.account_id, invoice.period) for invoice in readable})
+        late = {invoice.account_id for invoice in readable if any(item.late for item in usage[invoice.id])}
+        known = await store.known_periods(conn, late)
         for invoice in invoices:
             if isinstance(invoice, store.Unreadable):
                 yield f"Invoice {invoice.number} cannot be read: {invoice.why}."
                 continue
-            for difference in _compare(invoice.lines, lines_of(usage[invoice.id])):
+            calendar = Calendar(ZoneInfo(invoice.time_zone), invoice.anchor_day)
+            periods = partial(origin, known=known.get(invoice.account_id, []), calendar=calendar)
+            for difference in _compare(invoice.lines, lines_of(usage[invoice.id], periods)):
                 yield f"Invoice {invoice.number}, {difference}"
+            for difference in _unlike_itself(invoice):
+                yield f"Invoice {invoice.number}: {difference}"
 
 
 def _compare(stored: Sequence[Line], expected: Sequence[Line]) -> Iterator[str]:
-    wanted = {line.factors: line for line in expected}
+    wanted = {(line.correction_of, line.factors): line for line in expected}
     for line in stored:
-        made = wanted.pop(line.factors, None)
+        made = wanted.pop((line.correction_of, line.factors), None)
         if made is None:
             yield f"line {_name(line)}: nothing was used at these factors."
         elif made != line:
@@ -85,6 +96,25 @@ def _compare(stored: Sequence[Line], expected: Sequence[Line]) -> Iterator[str]:
             yield f"line {_name(line)}: the usage of its period has other {', '.join(fields)}."
     for line in wanted.values():
         yield f"line {_name(line)}: is missing."
+
+
+def _unlike_itself(invoice: Invoice) -> Iterator[str]:
+    """Taxes that are not those of their rates."""
+    rates = [
+        Rate(
+            id="",
+            name=tax.name,
+            percent=Decimal(tax.percent),
+            inclusive=tax.inclusive,
+            reverse_charge=tax.reverse_charge,
+            note=tax.note,
+        )
+        for tax in invoice.taxes
+    ]
+    for tax, expected in zip(invoice.taxes, taxes_of(invoice.subtotal, rates), strict=True):
+        if tax != expected:
+            said, should = money.format(tax.amount), money.format(expected.amount)
+            yield f"{tax.name} of {said} on {money.format(tax.taxable)} should be {should}."
 
 
 def _name(line: Line) -> str:

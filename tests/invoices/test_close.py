@@ -110,20 +110,25 @@ async def test_a_month_that_still_runs_for_this_account_is_refused(relay: Relay)
     account = await relay.account("Pacific/Pago_Pago")
     this_month = f"{datetime.now(ZoneInfo('Pacific/Pago_Pago')):%Y-%m}"
     async with relay.pool.connection() as conn, conn.transaction():
-        refused = await close_account(conn, relay.settings, this_month, account)
+        [refused] = await close_account(conn, relay.settings, this_month, account)
     assert refused.outcome == "refused"
     assert f"The month {this_month} of Pacific/Pago_Pago is not over before" in refused.detail
 
 
-async def test_late_usage_is_billed_in_the_next_period_with_its_own_time(relay: Relay) -> None:
+async def test_late_usage_is_a_correction_on_the_next_invoice_with_its_own_time(relay: Relay) -> None:
     account = await relay.account()
     await relay.use(account, "2026-08-31T23:50Z")
     august = await relay.invoiced("2026-08", account)
-    await relay.use(account, "2026-08-31T23:51Z", "2026-09-02T00:00Z")
+    await relay.use(account, "2026-08-31T23:51Z", "2026-09-02T00:00Z", "2026-06-02T00:00Z")
     september = await relay.invoiced("2026-09", account)
     assert await relay.invoice(await relay.close("2026-08", account)) == august
-    assert {line.events for line in september.lines} == {2}
-    assert {line.first_at for line in september.lines} == {instant("2026-08-31T23:51Z")}
+    june = Period(instant("2026-06-01T00:00Z"), instant("2026-07-01T00:00Z"))  # that no invoice was made for
+    assert [(line.correction_of, line.factors.dimension, line.first_at) for line in september.lines] == [
+        *((None, dimension, instant("2026-09-02T00:00Z")) for dimension in ("input", "output")),
+        *((june, dimension, instant("2026-06-02T00:00Z")) for dimension in ("input", "output")),
+        *((august.period, dimension, instant("2026-08-31T23:51Z")) for dimension in ("input", "output")),
+    ]
+    assert {line.events for line in september.lines} == {1}
 
 
 async def test_an_earlier_month_with_usage_is_closed_first(relay: Relay) -> None:

@@ -92,8 +92,8 @@ async def fail_after(monkeypatch: pytest.MonkeyPatch, step: str, times: int) -> 
     module, name = {"residue": (close, "post"), "invoice": (store, "finalize")}[step]
     real, left = getattr(module, name), [times]
 
-    async def failing(*arguments: object) -> object:
-        answer = await real(*arguments)
+    async def failing(*arguments: object, **named: object) -> object:
+        answer = await real(*arguments, **named)
         if left[0]:
             left[0] -= 1
             raise RuntimeError(f"stopped after {step}")
@@ -126,9 +126,9 @@ async def test_a_closer_whose_connections_are_killed_leaves_nothing_half_done(
     await a_book(own_relay)
     real, victims = getattr(store, step), 3
 
-    async def killing(conn: Connection, *arguments: object) -> object:
+    async def killing(conn: Connection, *arguments: object, **named: object) -> object:
         nonlocal victims
-        answer = await real(conn, *arguments)
+        answer = await real(conn, *arguments, **named)
         if victims:
             victims -= 1
             await conn.execute("SELECT pg_terminate_backend(pg_backend_pid())")

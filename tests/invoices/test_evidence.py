@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from billing.db.pool import Connection
+from billing.invoices.lines import Line
 from billing.invoices.periods import SLOT, Period
 from tests import factories
 from tests.invoices.conftest import Relay
@@ -35,11 +36,14 @@ async def events_of(conn: Connection, account: str) -> list[dict[str, object]]:
     return await cursor.fetchall()
 
 
-def evidence(events: list[dict[str, object]], period: Period, prices: tuple[int, ...]) -> bytes:
+def evidence(events: list[dict[str, object]], period: Period, line: Line) -> bytes:
     """docs/evidence.md, steps 1 to 3."""
+    prices, of_line = line.price_ids, line.correction_of or period
     batches: dict[tuple[object, ...], dict[int, list[bytes]]] = defaultdict(lambda: defaultdict(list))
     for event in events:
         slot = EPOCH + (event["time"] - EPOCH) // SLOT * SLOT
+        if not of_line.start <= slot < of_line.end:
+            continue
         for price in set(event["price_ids"]) & set(prices):
             key = (price, max(slot, period.start), slot, event["key"].encode(), event["upstream"].encode())
             batches[key][event["transaction"]].append(event["digest"])
@@ -68,10 +72,12 @@ async def test_the_evidence_of_each_line_is_recomputed_from_its_events(relay: Re
     invoice = await relay.invoiced("2026-09", account)
 
     events = (await events_of(conn, account))[1:]  # without August's own
-    assert [(line.factors.model, line.events) for line in invoice.lines] == [
-        *[("gpt-3.5-turbo", 1)] * 2,
-        *[("gpt-4", 23)] * 2,
+    assert [(line.correction_of is not None, line.factors.model, line.events) for line in invoice.lines] == [
+        *[(False, "gpt-3.5-turbo", 1)] * 2,
+        *[(False, "gpt-4", 16)] * 2,
+        *[(True, "gpt-4", 7)] * 2,
     ]
     for line in invoice.lines:
-        assert line.evidence == evidence(events, invoice.period, line.price_ids)
-        assert line.evidence != evidence(events[1:-1], invoice.period, line.price_ids)
+        assert line.evidence == evidence(events, invoice.period, line)
+        some = [event for event in events if line.first_at < event["time"]]
+        assert line.evidence != evidence(some[:-1], invoice.period, line)

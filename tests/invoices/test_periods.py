@@ -1,17 +1,28 @@
 """Months of every time zone there is (rules.md Invoices 1)."""
 
 from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise
+from itertools import islice, pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.invoices.periods import SLOT, Period, PeriodError, has_ended_somewhere, label_of, month
+from billing.invoices.periods import (
+    SLOT,
+    Calendar,
+    Calendars,
+    Period,
+    PeriodError,
+    has_ended_somewhere,
+    label_of,
+    month,
+    origin,
+)
 
 ZONES = sorted(available_timezones())
 MOMENT = timedelta(microseconds=1)
+DAY = timedelta(hours=20)
 days = st.dates(date(2000, 1, 1), date(2100, 12, 31))
 moments = st.integers(0, 100 * 365 * 86_400).map(lambda seconds: utc("2000-01-02") + timedelta(seconds=seconds))
 
@@ -98,8 +109,79 @@ def test_a_month_ends_first_where_clocks_are_furthest_ahead() -> None:
     assert month("2026-10", ZoneInfo("Pacific/Kiritimati")).end == utc("2026-10-31 10:00")
 
 
-def test_what_is_left_of_a_month_begins_where_the_last_period_ended() -> None:
-    whole = Period(utc("2026-10-01"), utc("2026-11-01"))
-    assert whole.after(None) == whole
-    assert whole.after(utc("2026-09-30")) == whole
-    assert whole.after(utc("2026-10-31 16:00")) == Period(utc("2026-10-31 16:00"), whole.end)
+def calendar(zone: str, anchor_day: int = 1) -> Calendar:
+    return Calendar(ZoneInfo(zone), anchor_day)
+
+
+def some(calendars: Calendars, start: datetime, count: int) -> list[tuple[str, datetime, datetime]]:
+    periods = islice(calendars.periods(start), count)
+    return [(calendars.label(period), period.start, period.end) for period in periods]
+
+
+@given(st.sampled_from(ZONES), st.integers(1, 31), moments)
+def test_periods_of_any_anchor_tile_time(name: str, anchor_day: int, moment: datetime) -> None:
+    own = calendar(name, anchor_day)
+    period = own.containing(moment)
+    assert period.start <= moment < period.end
+    assert own.begin(period.start) == period.start
+    assert own.begin(period.end) == period.end == own.next(period.start)
+    assert timedelta(days=26) < period.end - period.start < timedelta(days=33)
+    day = (period.start - MOMENT).astimezone(own.zone).date() + timedelta(days=1)
+    last = (day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+    assert day.day == min(anchor_day, last.day) or name == "Pacific/Apia" or skips_days(own.zone, day)
+
+
+def skips_days(zone: ZoneInfo, day: date) -> bool:
+    """Where a whole day was left out, as in Kwajalein or Samoa."""
+    noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+    return abs(noon.astimezone(zone).utcoffset() - (noon - timedelta(days=3)).astimezone(zone).utcoffset()) > DAY
+
+
+@given(st.sampled_from(ZONES), moments)
+def test_anchored_on_the_first_they_are_the_months(name: str, moment: datetime) -> None:
+    zone = ZoneInfo(name)
+    period = calendar(name).containing(moment)
+    assert period == month(label_of(moment, zone), zone)
+    assert Calendars(settings=((moment, calendar(name)),)).label(period) == label_of(moment, zone)
+
+
+def test_an_anchor_day_is_clamped_to_short_months() -> None:
+    own = Calendars(settings=((utc("2026-01-01"), calendar("UTC", 31)),))
+    assert some(own, own.first(utc("2026-01-31")), 4) == [
+        ("2026-02", utc("2026-01-31"), utc("2026-02-28")),
+        ("2026-03", utc("2026-02-28"), utc("2026-03-31")),
+        ("2026-04", utc("2026-03-31"), utc("2026-04-30")),
+        ("2026-05", utc("2026-04-30"), utc("2026-05-31")),
+    ]
+
+
+def test_a_change_of_calendar_takes_effect_with_the_next_period() -> None:
+    changed = Calendars(
+        settings=(
+            (utc("2026-01-01"), calendar("Asia/Shanghai")),
+            (utc("2026-05-10"), calendar("America/New_York")),
+            (utc("2026-07-10"), calendar("America/New_York", 15)),
+        )
+    )
+    assert some(changed, changed.first(utc("2026-05-01")), 5) == [
+        ("2026-05", utc("2026-04-30 16:00"), utc("2026-05-31 16:00")),  # as it began
+        ("2026-06", utc("2026-05-31 16:00"), utc("2026-07-01 04:00")),  # the twelve hours in between are no period
+        ("2026-07", utc("2026-07-01 04:00"), utc("2026-08-01 04:00")),
+        ("2026-08", utc("2026-08-01 04:00"), utc("2026-08-15 04:00")),  # until the new anchor day
+        ("2026-09", utc("2026-08-15 04:00"), utc("2026-09-15 04:00")),
+    ]
+
+
+def test_the_last_period_of_an_account_ends_when_it_is_closed() -> None:
+    own = Calendars(settings=((utc("2026-01-01"), calendar("UTC")),), closed_at=utc("2026-05-09 10:11:12"))
+    assert some(own, utc("2026-05-01"), 3) == [
+        ("2026-05", utc("2026-05-01"), utc("2026-05-09 10:15")),
+        ("2026-05", utc("2026-05-09 10:15"), utc("2026-06-01")),
+        ("2026-06", utc("2026-06-01"), utc("2026-07-01")),
+    ]
+
+
+def test_late_usage_belongs_to_the_period_it_would_have_been_in() -> None:
+    known = [Period(utc("2026-04-30 16:00"), utc("2026-05-31 16:00"))]
+    assert origin(utc("2026-05-31 15:45"), known, calendar("UTC")) == known[0]
+    assert origin(utc("2026-05-31 16:00"), known, calendar("UTC", 2)) == Period(utc("2026-05-02"), utc("2026-06-02"))
