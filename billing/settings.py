@@ -63,7 +63,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     issuer_name: Annotated[str, Meta(min_length=1, max_length=200)] = "OpenAI Relay"
     issuer_address: Annotated[str, Meta(max_length=1000)] = ""
+    issuer_tax_id: Annotated[str, Meta(max_length=100)] | None = None
+    payment_days: Annotated[int, Meta(ge=0, le=365)] = 14
+    close_after_hours: Annotated[int, Meta(ge=0, le=24 * 31)] = 24
     invoice_prefix: Annotated[str, Meta(pattern=r"^[A-Z0-9]{1,12}\Z")] = "INV"
+    credit_note_prefix: Annotated[str, Meta(pattern=r"^[A-Z0-9]{1,12}\Z")] = "CN"
+
+    webhook_private: bool = False
+    webhook_seconds_max: Annotated[float, Meta(gt=0, le=60)] = 10.0
+    webhook_lanes: Annotated[int, Meta(ge=1, le=200)] = 8
+    webhook_rotation_hours: Annotated[int, Meta(ge=0, le=24 * 31)] = 24
+    webhook_failing_days_max: Annotated[int, Meta(ge=1, le=366)] = 5
+    webhook_days: Annotated[int, Meta(ge=7, le=3660)] = 30
+    webhooks_max: Annotated[int, Meta(ge=1, le=1000)] = 20
 
     log_level: Annotated[str, Meta(pattern=r"^(DEBUG|INFO|WARNING|ERROR)\Z")] = "INFO"
 
