@@ -20,6 +20,7 @@ from pricing import money
 LISTED_MAX = 20
 """Accounts that need attention are listed up to this many."""
 
+WRITTEN = ("json", "csv")
 WRITTEN_AT_ONCE = 200
 
 MEANINGS: dict[Outcome, str] = {
@@ -79,8 +80,8 @@ async def _write(pool: Pool, ids: list[str], folder: Path) -> None:
     async with pool.connection() as conn:
         for first in range(0, len(ids), WRITTEN_AT_ONCE):
             for invoice in await store.find_all(conn, ids[first : first + WRITTEN_AT_ONCE]):
-                for kind, form in FORMATS.items():
-                    (folder / f"{invoice.number}.{kind}").write_bytes(form.print(view(invoice)))
+                for kind in WRITTEN:
+                    (folder / f"{invoice.number}.{kind}").write_bytes(FORMATS[kind].print(view(invoice), "en"))
 
 
 def table(summary: Summary) -> Table:

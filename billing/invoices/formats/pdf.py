@@ -1,0 +1,155 @@
+"""PDF/A-3b with the structured invoice attached (docs/decisions/0062): the same bytes whenever it is printed.
+
+It is set by typst, in a process of its own with an empty environment: what goes wrong there, or takes too long or too
+much, stays there.
+"""
+
+import os
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from billing.errors import Unprocessable
+from billing.invoices.formats import en16931
+from billing.invoices.formats.sheet import sheet
+from billing.invoices.formats.words import WORDS
+from billing.invoices.view import InvoiceView
+from billing.prices.words import Language
+
+LINES_MAX = 10_000
+"""Some 400 pages: 3 s and 0.8 GB."""
+
+SECONDS_MAX = 60
+DOCUMENTS_MAX = 200
+"""One process sets so many, since it keeps some memory of each."""
+
+_HERE = Path(__file__).parent
+_LENGTH = struct.Struct(">I")
+
+
+class PressError(Exception):
+    """An invoice could not be set, or not in time: a fault of ours."""
+
+
+class Press:
+    """Sets invoices one after the other: 60 ms for the first, some 15 ms a page for the others. For one thread."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._left = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def document(self, shown: InvoiceView, language: Language) -> bytes:
+        """The invoice as PDF. Raises Unprocessable for one that is too long, PressError."""
+        if len(shown.lines) > LINES_MAX:
+            raise Unprocessable(
+                "invoice_too_long", f"An invoice of more than {LINES_MAX} lines comes as HTML and data, not as PDF."
+            )
+        request = {
+            "sheet": msgspec.json.encode(printable(msgspec.to_builtins(sheet(shown, language)))).decode(),
+            "invoice": en16931.document(shown).decode() if shown.number else "",
+            "at": int(shown.finalized_at.timestamp()) if shown.finalized_at else 0,
+        }
+        return self._set(msgspec.json.encode(request))
+
+    def _set(self, request: bytes) -> bytes:
+        if self._process is None or self._left == 0:
+            self._end()
+            self._process, self._left = _start(), DOCUMENTS_MAX
+        process = self._process
+        self._left -= 1
+        assert process.stdin
+        timer = threading.Timer(SECONDS_MAX, process.kill)
+        timer.start()
+        try:
+            process.stdin.write(_LENGTH.pack(len(request)) + request)
+            process.stdin.flush()
+            return _read(process, *_LENGTH.unpack(_read(process, _LENGTH.size)))
+        except (BrokenPipeError, PressError):
+            self._end()
+            raise PressError(f"An invoice could not be set; the press ended with {process.returncode}.") from None
+        finally:
+            timer.cancel()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+def document(shown: InvoiceView, language: Language) -> bytes:
+    """One invoice as PDF, as `Press.document`."""
+    with Press() as press:
+        return press.document(shown, language)
+
+
+def _start() -> subprocess.Popen[bytes]:
+    environment = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
+    return subprocess.Popen(
+        [sys.executable, "-I", str(_HERE / "typeset.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        cwd=_HERE,
+    )
+
+
+def _read(process: subprocess.Popen[bytes], size: int) -> bytes:
+    assert process.stdout
+    found = process.stdout.read(size)
+    if len(found) < size:
+        raise PressError
+    return found
+
+
+def printable(document: Any) -> Any:
+    """The same sheet with each character the font lacks as `[U+1F600]`, and a note that says so if there was one."""
+    replaced = _printable(document)
+    if replaced != document:
+        replaced["how"] = [*replaced["how"], WORDS[document["language"]]["unprintable"]]
+    return replaced
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        known = characters("regular")
+        return value if known.issuperset(value) else "".join(c if c in known else f"[U+{ord(c):04X}]" for c in value)
+    if isinstance(value, list):
+        return [_printable(each) for each in value]
+    return {name: _printable(each) for name, each in value.items()} if isinstance(value, dict) else value
+
+
+@cache
+def characters(font: str) -> frozenset[str]:
+    """The characters a font of ours has (OpenType cmap, format 4)."""
+    return frozenset(_mapped((_HERE / "fonts" / f"{font}.otf").read_bytes()))
+
+
+def _mapped(font: bytes) -> Iterator[str]:
+    tables = (struct.unpack_from(">4s4xII", font, 12 + 16 * n) for n in range(struct.unpack_from(">H", font, 4)[0]))
+    cmap = next(offset for tag, offset, _ in tables if tag == b"cmap")
+    count = struct.unpack_from(">H", font, cmap + 2)[0]
+    places = {cmap + struct.unpack_from(">4xI", font, cmap + 4 + 8 * n)[0] for n in range(count)}
+    for place in places:
+        form, twice = struct.unpack_from(">H4xH", font, place)
+        if form == 4:
+            ends = struct.unpack_from(f">{twice // 2}H", font, place + 14)
+            starts = struct.unpack_from(f">{twice // 2}H", font, place + 16 + twice)
+            yield from (chr(code) for first, last in zip(starts, ends, strict=True) for code in range(first, last + 1))
