@@ -36,6 +36,7 @@ from billing.problems import answer
 from billing.reports import api as reports
 from billing.settings import Settings, SettingsError, load
 from billing.tokens import pages as tokens
+from billing.webhooks import api as webhooks
 from pricing.book import Book
 
 ROUTES: Sequence[ControllerRouterHandler] = [
@@ -55,6 +56,7 @@ ROUTES: Sequence[ControllerRouterHandler] = [
     tokens.router,
     invoices.router,
     reports.router,
+    webhooks.router,
 ]
 
 

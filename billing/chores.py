@@ -22,6 +22,7 @@ from billing.metering.folding import fold
 from billing.observe.metrics import IMBALANCE
 from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
+from billing.webhooks import courier
 
 DAY_SECONDS = 86_400
 SWEEP_SECONDS = 2
@@ -49,6 +50,8 @@ async def keep_house(pool: Pool, terms: TermsKeeper, settings: Settings) -> None
         _again_and_again(lambda: fold(pool), FOLD_SECONDS),
         _again_and_again(lambda: _forget(pool, settings.idempotency_hours), DAY_SECONDS),
         _again_and_again(lambda: _drop_old_events(pool, settings.events_months), DAY_SECONDS),
+        _again_and_again(lambda: courier.deliver(pool, settings), RETRY_SECONDS),
+        _again_and_again(lambda: courier.forget(pool, settings.webhook_days), DAY_SECONDS),
         _again_and_again(lambda: forget_holds(pool, settings.holds_days), DAY_SECONDS),
         _again_and_again(
             lambda: _prove(pool, settings.proof_full_days),

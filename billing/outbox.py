@@ -27,7 +27,7 @@ BYTES_MAX = 16 << 10
 """Of the data of a message. They name what happened; who wants all of it asks for it by its id."""
 
 GATHERED_MINUTES = 5
-"""Mismatches of an account are told together, a message for each span of this length."""
+"""Mismatches of an account are told together, a message for each span of this length, when who writes to it is done."""
 
 
 async def add(conn: Connection, type: MessageType, account_id: str | None, data: Mapping[str, object]) -> None:
@@ -55,7 +55,8 @@ class Mismatches(msgspec.Struct):
 
 ADD_MISMATCHES = """
 INSERT INTO webhook_messages AS message (type, account_id, gathers, due_at, data)
-SELECT 'verification.mismatch', account_id, 'verification.mismatch ' || account_id || ' ' || "from", "to",
+SELECT 'verification.mismatch', account_id, 'verification.mismatch ' || account_id || ' ' || "from",
+       "to" + interval '10 seconds',
        jsonb_build_object('account', account_id, 'from', "from", 'to', "to", 'over_reported', over,
                           'under_reported', under, 'excess', excess, 'shortfall', shortfall)
 FROM unnest(%(accounts)s, %(over)s::bigint[], %(under)s::bigint[], %(excess)s::bigint[], %(shortfall)s::bigint[])

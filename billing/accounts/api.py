@@ -46,12 +46,14 @@ class AccountChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """What is to change; what is not named stays. Invoices made before keep what they said.
 
     `credit_limit` is how far below zero the balance may go. Of a `suspended` account nothing more is authorized.
+    When less than `balance_low` is left, with the credit limit, webhooks are told; null: they are not.
     """
 
     name: Name | msgspec.UnsetType = msgspec.UNSET
     email: Name | msgspec.UnsetType | None = msgspec.UNSET
     address: Lines | msgspec.UnsetType | None = msgspec.UNSET
     credit_limit: Price | msgspec.UnsetType = msgspec.UNSET
+    balance_low: Price | msgspec.UnsetType | None = msgspec.UNSET
     suspended: bool | msgspec.UnsetType = msgspec.UNSET
     reason: Name | None = None
 
@@ -162,8 +164,8 @@ async def change_account(
 
 
 def account_changes(data: AccountChanges) -> Changes:
-    limit = data.credit_limit if data.credit_limit is msgspec.UNSET else money.parse(data.credit_limit)
-    return Changes(**{**msgspec.structs.asdict(data), "credit_limit": limit})
+    amounts = {name: _picos(getattr(data, name)) for name in ("credit_limit", "balance_low")}
+    return Changes(**{**msgspec.structs.asdict(data), **amounts})
 
 
 @post("/v1/accounts/{account_id:str}/close", guards=[requires("admin")], status_code=200, tags=["accounts"])

@@ -15,7 +15,7 @@ import msgspec
 from psycopg.rows import DictRow
 
 from billing import ids
-from billing.accounts.store import check_not_closed
+from billing.accounts.store import check_not_closed, tell_revoked
 from billing.audit import log as audit
 from billing.db.arrays import BytesArray
 from billing.db.dollars import picos
@@ -181,13 +181,14 @@ async def listed(conn: Connection, account_id: str | None) -> list[Key]:
 async def revoke(conn: Connection, key_id: str) -> Key:
     """Revoke a key from this moment on; doing it again changes nothing. Raises NotFound."""
     async with conn.transaction():
-        row = await (
-            await conn.execute(
-                "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s RETURNING *", [key_id]
-            )
-        ).fetchone()
+        cursor = await conn.execute("SELECT * FROM api_keys WHERE id = %s FOR NO KEY UPDATE", [key_id])
+        row = await cursor.fetchone()
         if row is None:
             raise NotFound("unknown_key", f"There is no key {key_id}.")
+        if row["revoked_at"] is None:
+            cursor = await conn.execute("UPDATE api_keys SET revoked_at = now() WHERE id = %s RETURNING *", [key_id])
+            row = await anext(cursor)
+            await tell_revoked(conn, row)
         await audit.record(conn, "key.revoke", account=row["account_id"], subject=key_id)
     return shown(row)
 

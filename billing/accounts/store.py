@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from billing import outbox
 from billing.audit import log as audit
 from billing.db.arrays import TextArray
 from billing.db.dollars import dollars, picos
@@ -18,7 +19,8 @@ from pricing import money
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """A customer. Periods and days are those of `time_zone`; name, email and address are printed on invoices.
 
-    `credit_limit` is how far below zero its balance may go, in dollars; `suspension` is why it is suspended.
+    `credit_limit` is how far below zero its balance may go, in dollars; `suspension` is why it is suspended. When less
+    than `balance_low` is left, with the credit limit, that is told (docs/api.md, Webhooks); None: it is not.
     """
 
     id: str
@@ -28,6 +30,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str
     created_at: datetime
     credit_limit: str
+    balance_low: str | None
     suspended_at: datetime | None
     suspension: str | None
     closed_at: datetime | None
@@ -53,7 +56,9 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
         return self.posted + self.credit_limit - self.held
 
 
-ACCOUNTS = "SELECT accounts.*, balances.credit_limit FROM accounts JOIN balances ON account_id = id"
+ACCOUNTS = (
+    "SELECT accounts.*, balances.credit_limit, balances.balance_low FROM accounts JOIN balances ON account_id = id"
+)
 
 
 async def create(
@@ -72,7 +77,7 @@ async def create(
             balance AS (
               INSERT INTO balances (account_id) SELECT id FROM account
             )
-            SELECT *, 0::numeric AS credit_limit FROM account
+            SELECT *, 0::numeric AS credit_limit, NULL::numeric AS balance_low FROM account
             """,
             {"id": account_id, "name": name, "email": email, "address": address, "time_zone": time_zone},
         )
@@ -92,12 +97,13 @@ async def get(conn: Connection, account_id: str) -> Account:
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to change of an account; what is UNSET stays. `credit_limit` in picodollars."""
+    """What is to change of an account; what is UNSET stays. `credit_limit` and `balance_low` in picodollars."""
 
     name: str | msgspec.UnsetType = msgspec.UNSET
     email: str | msgspec.UnsetType | None = msgspec.UNSET
     address: str | msgspec.UnsetType | None = msgspec.UNSET
     credit_limit: int | msgspec.UnsetType = msgspec.UNSET
+    balance_low: int | msgspec.UnsetType | None = msgspec.UNSET
     suspended: bool | msgspec.UnsetType = msgspec.UNSET
     reason: str | None = None
 
@@ -122,14 +128,21 @@ async def change(conn: Connection, account_id: str, changes: Changes) -> Account
                 "UPDATE balances SET credit_limit = %s WHERE account_id = %s",
                 [dollars(changes.credit_limit), account_id],
             )
+        if changes.balance_low is not msgspec.UNSET:
+            await conn.execute(
+                "UPDATE balances SET balance_low = %s WHERE account_id = %s",
+                [None if changes.balance_low is None else dollars(changes.balance_low), account_id],
+            )
         await _record(conn, account_id, changes)
         return await get(conn, account_id)
 
 
 async def _record(conn: Connection, account_id: str, changes: Changes) -> None:
     named = {True: "account.suspend", False: "account.resume", msgspec.UNSET: "account.change"}
-    limit = changes.credit_limit if changes.credit_limit is msgspec.UNSET else money.format(changes.credit_limit)
-    asked = {**msgspec.structs.asdict(changes), "credit_limit": limit}
+    asked = msgspec.structs.asdict(changes)
+    for name in ("credit_limit", "balance_low"):
+        if isinstance(asked[name], int):
+            asked[name] = money.format(asked[name])
     del asked["suspended"]
     await audit.record(conn, named[changes.suspended], account=account_id, subject=account_id, **asked)
 
@@ -154,12 +167,28 @@ async def close(conn: Connection, account_id: str) -> Account:
             "UPDATE accounts SET closed_at = now() WHERE id = %s AND closed_at IS NULL",
             [account_id],
         )
-        await conn.execute(
-            "UPDATE api_keys SET revoked_at = now() WHERE account_id = %s AND revoked_at IS NULL", [account_id]
+        cursor = await conn.execute(
+            "UPDATE api_keys SET revoked_at = now() WHERE account_id = %s AND revoked_at IS NULL RETURNING *",
+            [account_id],
         )
+        for key in await cursor.fetchall():
+            await tell_revoked(conn, key)
         account = await get(conn, account_id)
         await audit.record(conn, "account.close", account=account_id, subject=account_id)
         return account
+
+
+async def tell_revoked(conn: Connection, key: dict[str, Any]) -> None:
+    """Say that a key has just been revoked; of a gateway's or an admin's only the operator is told."""
+    data = {
+        "key": key["id"],
+        "account": key["account_id"],
+        "scope": key["scope"],
+        "name": key["name"],
+        "hint": key["hint"],
+        "revoked_at": key["revoked_at"],
+    }
+    await outbox.add(conn, "key.revoked", key["account_id"], data)
 
 
 async def check_not_closed(conn: Connection, account_id: str) -> None:
@@ -213,7 +242,10 @@ def _balance(row: dict[str, Any]) -> Balance:
 
 
 def _account(row: dict[str, Any]) -> Account:
-    return msgspec.convert({**row, "credit_limit": money.format(picos(row["credit_limit"]))}, Account)
+    amounts = {
+        name: None if row[name] is None else money.format(picos(row[name])) for name in ("credit_limit", "balance_low")
+    }
+    return msgspec.convert({**row, **amounts}, Account)
 
 
 def unknown(account_id: str) -> NotFound:

@@ -210,6 +210,16 @@ def credit_limit(account_id: str, dollars: str) -> None:
     console().print(f"The account {account.id} has a credit limit of {exact(money.parse(account.credit_limit))}.")
 
 
+@command.command("balance-low")
+@click.argument("account_id", metavar="ACCOUNT")
+@click.argument("dollars")
+def balance_low(account_id: str, dollars: str) -> None:
+    """Have webhooks told when less than this is left of a balance, with its credit limit. `none`: no more."""
+    account = _change(account_id, checked(AccountChanges, balance_low=None if dollars == "none" else dollars))
+    told = f"told below {exact(money.parse(account.balance_low))}" if account.balance_low else "not told of"
+    console().print(f"A low balance of the account {account.id} is {told}.")
+
+
 @command.command("close")
 @click.argument("account_id", metavar="ACCOUNT")
 @click.confirmation_option(prompt="This is for ever, and revokes the account's keys. Go on?")

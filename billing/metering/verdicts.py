@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
+from billing import outbox
 from billing.db.arrays import InstantArray, TextArray
 from billing.db.pool import Connection
 from billing.metering.assess import Assessed
 from billing.metering.judging import Judgement, Numbers, Span, Spans, VerdictView
 from billing.observe.metrics import TOKEN_MISMATCH, VERIFICATIONS
+from billing.outbox import Mismatches
 from pricing.tokens import Side
 
 KEEP_VERDICTS = (files("billing.metering") / "keep_verdicts.sql").read_text()
@@ -24,6 +26,20 @@ async def keep(conn: Connection, items: Sequence[Assessed]) -> None:
         VERIFICATIONS.labels(judgement.verification.verdict).inc()
         if judgement.is_mismatch:
             TOKEN_MISMATCH.labels(item.rate.model).inc()
+    await _tell(conn, [(item, judgement) for item, judgement in found if judgement.is_mismatch])
+
+
+async def _tell(conn: Connection, found: Sequence[tuple[Assessed, Judgement]]) -> None:
+    """Put what was reported wrongly into the outbox, summed by account."""
+    sums: dict[str, Mismatches] = {}
+    for item, judgement in found:
+        told = sums.setdefault(item.account_id, Mismatches())
+        told.over_reported += judgement.verification.verdict == "over_reported"
+        told.under_reported += judgement.verification.verdict == "under_reported"
+        told.excess += judgement.excess
+        told.shortfall += judgement.shortfall
+    if sums:
+        await outbox.add_mismatches(conn, sums)
 
 
 def _columns(found: Sequence[tuple[Assessed, Judgement]]) -> dict[str, object]:

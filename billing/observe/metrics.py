@@ -42,6 +42,7 @@ UNPARTITIONED = Gauge(
     "Rows in events_default: the month's partition was missing.",
     multiprocess_mode="mostrecent",
 )
+WEBHOOKS = Counter("billing_webhook_attempts", "Attempts at delivering a message to a webhook.", ["result"])
 HTTP_SECONDS = Histogram(
     "billing_http_request_seconds",
     "Requests by route and class of status.",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOMAINS = ("accounts", "credits", "holds", "ledger", "metering", "invoices", "prices", "reports")
+DOMAINS = ("accounts", "credits", "holds", "ledger", "metering", "invoices", "prices", "reports", "webhooks")
 WEB = (
     "billing.app",
     "billing.docs_page",

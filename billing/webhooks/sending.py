@@ -1,0 +1,120 @@
+"""One attempt: a POST to an endpoint, to an address that was looked at, with an end to everything.
+
+No redirect is followed, no proxy asked, no connection kept, and of the answer only the status is of interest.
+"""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Self
+
+import httpx
+
+from billing.webhooks import signing
+from billing.webhooks.addresses import NotPublic, checked
+from billing.webhooks.messages import Attempt, Message, Target
+
+ANSWER_BYTES_MAX = 16 << 10
+"""Of an answer's body are read, so that a well-meaning receiver can end it; all of it is dropped."""
+
+ADDRESSES_MAX = 4
+"""Of a name are tried, one after the other, where no connection comes about."""
+
+PORTS = {"http": 80, "https": 443}
+AGENT = "relay-billing-webhooks"
+
+
+class Sender:
+    """Sends messages. One for each process."""
+
+    def __init__(self, seconds_max: float, *, private: bool) -> None:
+        self.seconds_max = seconds_max
+        self.private = private
+        self._client = httpx.AsyncClient(
+            follow_redirects=False,
+            trust_env=False,  # no proxies; who trusts an authority of their own says so in SSL_CERT_FILE
+            verify=httpx.create_ssl_context(),
+            timeout=None,  # noqa: S113 - there is one for all of an attempt
+            limits=httpx.Limits(max_keepalive_connections=0),  # connections go to addresses that several names share
+            headers={"User-Agent": AGENT, "Accept": "*/*", "Accept-Encoding": "identity"},
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, seconds_max: float, *, private: bool) -> AsyncIterator[Self]:
+        sender = cls(seconds_max, private=private)
+        try:
+            yield sender
+        finally:
+            await sender._client.aclose()
+
+    async def send(self, target: Target, message: Message) -> Attempt:
+        """Try once; whatever goes wrong is the attempt's reason."""
+        at, started = datetime.now(UTC), time.monotonic()
+        body = message.body()
+        headers = signing.headers(target.secrets, message.id, int(at.timestamp()), body)
+        status, reason = None, None
+        try:
+            async with asyncio.timeout(self.seconds_max):
+                status = await self._post(httpx.URL(target.url), body, headers)
+        except TimeoutError:
+            reason = f"no answer within {self.seconds_max:g} s"
+        except NotPublic:
+            reason = "not a public address"
+        except socket.gaierror:
+            reason = "no such host"
+        except (httpx.ConnectError, OSError) as error:
+            reason = "TLS failed" if "SSL" in str(error) else "no connection"
+        except (httpx.HTTPError, UnicodeError) as error:
+            reason = f"no HTTP answer ({type(error).__name__})"
+        if status is not None and not 200 <= status < 300:
+            reason = f"redirects (HTTP {status}) are not followed" if 300 <= status < 400 else f"HTTP {status}"
+        milliseconds = int((time.monotonic() - started) * 1000)
+        return Attempt(at=at, milliseconds=milliseconds, status=status, reason=reason)
+
+    async def _post(self, url: httpx.URL, body: bytes, headers: dict[str, str]) -> int:
+        """The status of the answer. The name stays in the request and in the check of the certificate."""
+        name = url.raw_host.decode("ascii")
+        host = f"[{name}]" if ":" in name else name
+        request_headers = {
+            **headers,
+            "Host": host if url.port is None else f"{host}:{url.port}",
+            "Content-Type": "application/json",
+        }
+        *others, last = (await self._addresses(name, url.port or PORTS[url.scheme]))[:ADDRESSES_MAX]
+
+        async def answer(address: str) -> int:
+            return await self._answer(
+                self._client.build_request(
+                    "POST",
+                    url.copy_with(host=address),
+                    content=body,
+                    headers=request_headers,
+                    extensions={"sni_hostname": name},
+                )
+            )
+
+        for address in others:
+            with contextlib.suppress(httpx.ConnectError):
+                return await answer(address)
+        return await answer(last)
+
+    async def _addresses(self, name: str, port: int) -> list[str]:
+        found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        return checked((str(place[0]) for *_, place in found), private=self.private)
+
+    async def _answer(self, request: httpx.Request) -> int:
+        response = await self._client.send(request, stream=True)
+        try:
+            read = 0
+            async for part in response.aiter_raw():
+                read += len(part)
+                if read > ANSWER_BYTES_MAX:
+                    break
+        finally:
+            await response.aclose()
+        return response.status_code

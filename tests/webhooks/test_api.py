@@ -1,0 +1,165 @@
+"""Webhooks over HTTP and from the command line."""
+
+import json
+import subprocess
+
+import anyio.to_thread
+import httpx
+import msgspec
+import pytest
+
+from billing.accounts import keys
+from billing.app import create_app
+from billing.settings import Settings
+from tests import factories
+from tests.serving import ADMIN_KEY, billing, serving
+from tests.webhooks.receiver import Receiver
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def settings(settings: Settings, fresh_database: str) -> Settings:
+    """The whole app, on a database of its own: its courier sends what other tests would leave behind."""
+    return msgspec.structs.replace(settings, database_url=fresh_database, webhook_private=True, webhooks_max=3)
+
+
+@pytest.fixture
+def url(fresh_database: str) -> str:
+    return fresh_database
+
+
+def code(answer: httpx.Response) -> str:
+    return answer.json()["code"]
+
+
+async def test_the_life_of_a_webhook(client: httpx.AsyncClient, receiver: Receiver) -> None:
+    answer = await client.post("/v1/webhooks", json={"url": receiver.url, "types": ["key.revoked"]})
+    assert answer.status_code == 201
+    made, secret = answer.json()["webhook"], answer.json()["secret"]
+    assert secret.startswith("whsec_")
+    assert (made["account"], made["types"], made["disabled_at"]) == (None, ["key.revoked"], None)
+    path = f"/v1/webhooks/{made['id']}"
+    shown = await client.get(path)
+    assert shown.json() == made
+    assert secret not in shown.text
+    assert (await client.get("/v1/webhooks")).json()["data"] == [made]
+
+    tested = (await client.post(f"{path}/test")).json()
+    assert (tested["status"], tested["reason"]) == (204, None)
+    account = (await client.post("/v1/accounts", json={"name": "Ada"})).json()["id"]
+    key = (await client.post(f"/v1/accounts/{account}/keys", json={})).json()["key"]["id"]
+    await client.delete(f"/v1/keys/{key}")
+    [_, got] = await receiver.wait_for(2)  # by the service's own courier
+    got.verify(secret)
+    assert got.said["data"]["key"] == key
+
+    rotated = (await client.post(f"{path}/rotate")).json()
+    assert rotated["secret"] != secret
+    assert (await client.post(f"{path}/replay", params={"message": got.id})).json() == {"messages": 1}
+    again = (await receiver.wait_for(3))[2]
+    assert again.id == got.id
+    again.verify(rotated["secret"])
+    again.verify(secret)
+
+    changed = await client.patch(path, json={"disabled": True, "types": None, "url": receiver.url + "&new"})
+    assert changed.json()["types"] is None
+    assert changed.json()["disabled_because"] == "asked for"
+    assert code(await client.post(f"{path}/replay", params={"since": "2026-11-01"})) == "webhook_disabled"
+    listing = (await client.get(f"{path}/deliveries", params={"limit": 1})).json()
+    assert listing["has_more"] is True
+    assert [one["type"] for one in listing["data"]] == ["key.revoked"]
+    assert (await client.delete(path)).status_code == 200
+    assert code(await client.get(path)) == "unknown_webhook"
+    acts = (await client.get("/v1/audit-log")).json()["data"]
+    assert [act["action"] for act in acts if act["subject"] == made["id"]] == [
+        "webhook.delete",
+        "webhook.change",
+        "webhook.rotate",
+        "webhook.create",
+    ]
+    assert "token=t" not in json.dumps(acts)
+
+
+async def test_refusals(client: httpx.AsyncClient, receiver: Receiver) -> None:
+    refused = await client.post("/v1/webhooks", json={"url": "ftp://example.com"})
+    assert (refused.status_code, code(refused)) == (400, "invalid_url")
+    assert code(await client.post("/v1/webhooks", json={"url": receiver.url, "types": ["all"]})) == "invalid_body"
+    assert code(await client.post("/v1/webhooks", json={"url": receiver.url, "types": []})) == "invalid_body"
+    unknown = await client.post("/v1/webhooks", json={"url": receiver.url, "account": "acct_nobody"})
+    assert (unknown.status_code, code(unknown)) == (404, "unknown_account")
+    made = [await client.post("/v1/webhooks", json={"url": receiver.url}) for _ in range(4)]
+    assert [answer.status_code for answer in made] == [201, 201, 201, 422]
+    assert code(made[3]) == "too_many_webhooks"
+    path = f"/v1/webhooks/{made[0].json()['webhook']['id']}"
+    assert code(await client.post(f"{path}/replay")) == "missing_parameter"
+    assert code(await client.post(f"{path}/replay", params={"message": "msg_1"})) == "unknown_message"
+    assert code(await client.patch(path, json={"url": "http:///"})) == "invalid_url"
+
+
+async def test_private_addresses_are_refused_unless_allowed(settings: Settings) -> None:
+    app = create_app(msgspec.structs.replace(settings, webhook_private=False))
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.lifespan(),
+        app.state.pool.connection() as conn,
+        httpx.AsyncClient(transport=transport, base_url="http://testserver") as client,
+    ):
+        await keys.bootstrap(conn, ADMIN_KEY)
+        client.headers["Authorization"] = f"Bearer {ADMIN_KEY}"
+        answer = await client.post("/v1/webhooks", json={"url": "http://127.0.0.1:1/"})
+        assert (answer.status_code, code(answer)) == (400, "private_address")
+        made = (await client.post("/v1/webhooks", json={"url": "http://localhost:1/"})).json()["webhook"]
+        tested = (await client.post(f"/v1/webhooks/{made['id']}/test")).json()
+        assert (tested["status"], tested["reason"]) == (None, "not a public address")
+
+
+async def test_a_customer_sees_and_makes_only_their_own(client: httpx.AsyncClient, receiver: Receiver, conn) -> None:
+    mine, other = await factories.account(conn), await factories.account(conn)
+    customer = {"Authorization": f"Bearer {await factories.key(conn, 'customer', mine)}"}
+    operators = (await client.post("/v1/webhooks", json={"url": receiver.url})).json()["webhook"]
+    own = (await client.post("/v1/webhooks", json={"url": receiver.url}, headers=customer)).json()["webhook"]
+    assert own["account"] == mine
+    foreign = await client.post("/v1/webhooks", json={"url": receiver.url, "account": other}, headers=customer)
+    assert code(foreign) == "unknown_account"
+    listing = await client.get("/v1/webhooks", headers=customer)
+    assert [one["id"] for one in listing.json()["data"]] == [own["id"]]
+    for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/rotate"), ("POST", "/test"), ("GET", "/deliveries")):
+        answer = await client.request(method, f"/v1/webhooks/{operators['id']}{path}", headers=customer)
+        assert code(answer) == "unknown_webhook", (method, path)
+    patched = await client.patch(f"/v1/webhooks/{operators['id']}", json={"disabled": True}, headers=customer)
+    assert code(patched) == "unknown_webhook"
+    gateway = {"Authorization": f"Bearer {await factories.key(conn, 'gateway')}"}
+    assert code(await client.get("/v1/webhooks", headers=gateway)) == "wrong_scope"
+
+
+async def test_commands(fresh_database: str, receiver: Receiver, tmp_path) -> None:
+    """Beside a service that is there for a while, and again later."""
+    settings = {"BILLING_DATABASE_URL": fresh_database, "BILLING_WEBHOOK_PRIVATE": "true"}
+
+    async def run(*arguments: str, status: int = 0) -> str:
+        with billing("webhooks", *arguments, settings=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as one:
+            out, err = await anyio.to_thread.run_sync(one.communicate)
+            assert one.returncode == status, err
+        return out
+
+    assert "There are no webhooks." in await run()
+    issued = json.loads(await run("add", receiver.url, "--type", "key.revoked", "--json"))
+    webhook = issued["webhook"]["id"]
+    assert webhook in await run("list")
+    assert "delivered (HTTP 204)" in await run("test", webhook)
+    assert "webhook.test" in await run("log", webhook)
+    await run("disable", webhook)
+    assert json.loads(await run("list", "--json"))[0]["disabled_because"] == "asked for"
+    await run("enable", webhook)
+    assert (await run("rotate", webhook)).startswith("whsec_")
+    with serving(settings, tmp_path) as server:
+        async with httpx.AsyncClient(base_url=server.url, headers=server.headers) as client:
+            made = (await client.post("/v1/keys", json={"scope": "gateway", "name": "g"})).json()
+            await client.delete(f"/v1/keys/{made['key']['id']}")
+        [_, got] = await receiver.wait_for(2)
+        got.verify(issued["secret"])
+    assert "1 message is on the way" in await run("replay", webhook, "--message", got.id)
+    with serving(settings, tmp_path):
+        assert (await receiver.wait_for(3))[2].id == got.id
+    await run("remove", webhook)
