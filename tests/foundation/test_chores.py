@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -115,3 +116,28 @@ async def test_the_pool_is_closed_though_the_start_failed(settings, monkeypatch)
         async with running(app):
             pass
     assert app.state.pool.closed
+
+
+async def test_old_months_are_dropped_and_nobody_waits_for_it(fresh_database):
+    """One that somebody writes to is left for the next time, after half a second."""
+    async with (
+        await open_pool(Settings(), fresh_database) as pool,
+        pool.connection() as conn,
+        pool.connection() as other,
+    ):
+        await partitions.ensure(conn, datetime(2026, 1, 1, tzinfo=UTC))
+        old = "SELECT FROM pg_class WHERE relname IN ('events_2026_01', 'events_2026_02')"
+        await chores._drop_old_events(pool, 0)
+        assert (await conn.execute(old)).rowcount == 2
+        async with other.transaction(force_rollback=True):
+            await other.execute(
+                "INSERT INTO events (account_id, time, source, id, body) VALUES ('acct_x', now(), 's', 'i', '{}')"
+            )
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                await chores._drop_old_events(pool, 1)
+        await chores._drop_old_events(pool, 1)
+        assert (await conn.execute(old)).rowcount == 0
+        dropped = await (await conn.execute("SELECT start, events FROM dropped_months ORDER BY start")).fetchall()
+        assert [(row["start"].month, row["events"]) for row in dropped][:2] == [(1, 0), (2, 0)]
+        acts = await (await conn.execute("SELECT actor, action, subject FROM audit_log ORDER BY id")).fetchall()
+        assert tuple(acts[0].values()) == ("service", "events.drop", "2026-01")
