@@ -1,5 +1,5 @@
-"""What the service does by itself, for ever and harmlessly often: partitions, credits that begin or expire, old
-idempotency keys, the daily proof."""
+"""What the service does by itself, for ever and harmlessly often: partitions, credits that begin or expire, periods
+that are over, old idempotency keys, the daily proof."""
 
 import asyncio
 import logging
@@ -16,6 +16,7 @@ from billing.db import partitions
 from billing.db.pool import Pool
 from billing.holds.authorizer import forget as forget_holds
 from billing.holds.authorizer import sweep
+from billing.invoices import close
 from billing.ledger import heads
 from billing.metering import retention
 from billing.metering.folding import fold
@@ -34,6 +35,7 @@ PROOF_SPREAD_SECONDS = 60
 FOLD_SECONDS = 10
 """Reports are right in any case; this bounds how much they have to sum up by themselves."""
 CREDITS_SECONDS = 5
+CLOSE_SECONDS = 300
 CREDITS_AT_ONCE = 100
 """Accounts settled in one transaction, which keeps them locked."""
 
@@ -48,6 +50,7 @@ async def keep_house(pool: Pool, terms: TermsKeeper, settings: Settings) -> None
         _again_and_again(lambda: settle_credits(pool), CREDITS_SECONDS),
         _again_and_again(lambda: sweep(pool), SWEEP_SECONDS),
         _again_and_again(lambda: fold(pool), FOLD_SECONDS),
+        _again_and_again(lambda: close_due(pool, settings), CLOSE_SECONDS if settings.close_after_hours else 0),
         _again_and_again(lambda: _forget(pool, settings.idempotency_hours), DAY_SECONDS),
         _again_and_again(lambda: _drop_old_events(pool, settings.events_months), DAY_SECONDS),
         _again_and_again(lambda: courier.deliver(pool, settings), RETRY_SECONDS),
@@ -94,6 +97,16 @@ async def settle_credits(pool: Pool) -> None:
         while found == CREDITS_AT_ONCE:
             async with conn.transaction():
                 found = await credits.settle_some(conn, CREDITS_AT_ONCE)
+
+
+async def close_due(pool: Pool, settings: Settings) -> None:
+    """Close the periods that are over for long enough, and say of which accounts that could not be done."""
+    results = await close.close_all_due(pool, settings)
+    for result in results:
+        if result.needs_attention:
+            log.warning("a period is not closed: account %s is %s: %s", result.account, result.outcome, result.detail)
+    if results:
+        log.info("closed %d periods", sum(not result.needs_attention for result in results))
 
 
 async def _forget(pool: Pool, hours: int) -> None:

@@ -29,6 +29,8 @@ from pricing import money
 
 ALLOWED_MAX = 200
 
+AnchorDay = Annotated[int, Meta(ge=1, le=31, description="In a shorter month its last day.")]
+PaymentDays = Annotated[int, Meta(ge=0, le=365)]
 Allowed = Annotated[list[Name], Meta(min_length=1, max_length=ALLOWED_MAX)]
 
 
@@ -40,12 +42,16 @@ class NewAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     email: Name | None = None
     address: Lines | None = None
     time_zone: Name = "UTC"
+    anchor_day: AnchorDay = 1
+    tax_id: Name | None = None
+    payment_days: PaymentDays | None = None
 
 
 class AccountChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is to change; what is not named stays. Invoices made before keep what they said.
 
     `credit_limit` is how far below zero the balance may go. Of a `suspended` account nothing more is authorized.
+    Another `time_zone` or `anchor_day` takes effect with the next period. `payment_days`: null: as for everybody.
     When less than `balance_low` is left, with the credit limit, webhooks are told; null: they are not.
     """
 
@@ -56,6 +62,10 @@ class AccountChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     balance_low: Price | msgspec.UnsetType | None = msgspec.UNSET
     suspended: bool | msgspec.UnsetType = msgspec.UNSET
     reason: Name | None = None
+    time_zone: Name | msgspec.UnsetType = msgspec.UNSET
+    anchor_day: AnchorDay | msgspec.UnsetType = msgspec.UNSET
+    tax_id: Name | msgspec.UnsetType | None = msgspec.UNSET
+    payment_days: PaymentDays | msgspec.UnsetType | None = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if self.reason is not None and self.suspended is not True:
@@ -128,6 +138,9 @@ async def create_account(data: JSONBody[NewAccount], pool: NamedDependency[Pool]
             email=data.email,
             address=data.address,
             time_zone=data.time_zone,
+            anchor_day=data.anchor_day,
+            tax_id=data.tax_id,
+            payment_days=data.payment_days,
         )
 
 
@@ -157,9 +170,12 @@ async def change_account(
 ) -> Account:
     """Change what an account is called, where its invoices go, and how far it may spend; suspend it, or end that.
 
+    Another time zone or anchor day takes effect with its next period: the one that runs ends as it began.
     A suspension takes effect with this answer: from then on nothing is authorized. Usage is booked all the same.
     """
     async with pool.connection() as conn:
+        if isinstance(data.time_zone, str):
+            await _check_zone(conn, data.time_zone)
         return await store.change(conn, account_id, account_changes(data))
 
 

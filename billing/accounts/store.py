@@ -17,7 +17,10 @@ from pricing import money
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """A customer. Periods and days are those of `time_zone`; name, email and address are printed on invoices.
+    """A customer. Days are those of `time_zone`; name, email, address and `tax_id` are printed on invoices.
+
+    Periods begin on `anchor_day` of the month, by `time_zone`; what these are changed to, the next period follows.
+    `payment_days` is how long an invoice may wait to be paid; null: as long as everybody's.
 
     `credit_limit` is how far below zero its balance may go, in dollars; `suspension` is why it is suspended. When less
     than `balance_low` is left, with the credit limit, that is told (docs/api.md, Webhooks); None: it is not.
@@ -28,6 +31,9 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     email: str | None
     address: str | None
     time_zone: str
+    anchor_day: int
+    tax_id: str | None
+    payment_days: int | None
     created_at: datetime
     credit_limit: str
     balance_low: str | None
@@ -62,15 +68,26 @@ ACCOUNTS = (
 
 
 async def create(
-    conn: Connection, *, account_id: str, name: str, email: str | None, address: str | None, time_zone: str
+    conn: Connection,
+    *,
+    account_id: str,
+    name: str,
+    email: str | None,
+    address: str | None,
+    time_zone: str,
+    anchor_day: int = 1,
+    tax_id: str | None = None,
+    payment_days: int | None = None,
 ) -> Account:
     """Make an account with an empty balance. Raises Conflict when the name of the account is taken."""
     async with conn.transaction():
         cursor = await conn.execute(
             """
             WITH account AS (
-              INSERT INTO accounts (id, name, email, address, time_zone)
-              VALUES (%(id)s, %(name)s, %(email)s, %(address)s, %(time_zone)s)
+              INSERT INTO accounts (id, name, email, address, time_zone, anchor_day, tax_id, payment_days)
+              VALUES (
+                %(id)s, %(name)s, %(email)s, %(address)s, %(time_zone)s, %(anchor_day)s, %(tax_id)s, %(payment_days)s
+              )
               ON CONFLICT (id) DO NOTHING
               RETURNING *
             ),
@@ -79,7 +96,16 @@ async def create(
             )
             SELECT *, 0::numeric AS credit_limit, NULL::numeric AS balance_low FROM account
             """,
-            {"id": account_id, "name": name, "email": email, "address": address, "time_zone": time_zone},
+            {
+                "id": account_id,
+                "name": name,
+                "email": email,
+                "address": address,
+                "time_zone": time_zone,
+                "anchor_day": anchor_day,
+                "tax_id": tax_id,
+                "payment_days": payment_days,
+            },
         )
         row = await cursor.fetchone()
         if row is None:
@@ -106,6 +132,10 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     balance_low: int | msgspec.UnsetType | None = msgspec.UNSET
     suspended: bool | msgspec.UnsetType = msgspec.UNSET
     reason: str | None = None
+    time_zone: str | msgspec.UnsetType = msgspec.UNSET
+    anchor_day: int | msgspec.UnsetType = msgspec.UNSET
+    tax_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    payment_days: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
 async def change(conn: Connection, account_id: str, changes: Changes) -> Account:
@@ -115,10 +145,17 @@ async def change(conn: Connection, account_id: str, changes: Changes) -> Account
         before = await get(conn, account_id)
         named = {
             field: getattr(before, field) if (new := getattr(changes, field)) is msgspec.UNSET else new
-            for field in ("name", "email", "address")
+            for field in ("name", "email", "address", "time_zone", "anchor_day", "tax_id", "payment_days")
         }
+        if (named["time_zone"], named["anchor_day"]) != (before.time_zone, before.anchor_day):
+            await _set_calendar(conn, account_id, named["time_zone"], named["anchor_day"])
         await conn.execute(
-            "UPDATE accounts SET name = %(name)s, email = %(email)s, address = %(address)s WHERE id = %(id)s",
+            """
+            UPDATE accounts
+            SET name = %(name)s, email = %(email)s, address = %(address)s, time_zone = %(time_zone)s,
+                anchor_day = %(anchor_day)s, tax_id = %(tax_id)s, payment_days = %(payment_days)s
+            WHERE id = %(id)s
+            """,
             {**named, "id": account_id},
         )
         if changes.suspended is not msgspec.UNSET:
@@ -147,6 +184,21 @@ async def _record(conn: Connection, account_id: str, changes: Changes) -> None:
     await audit.record(conn, named[changes.suspended], account=account_id, subject=account_id, **asked)
 
 
+async def _set_calendar(conn: Connection, account_id: str, time_zone: str, anchor_day: int) -> None:
+    """Note what its periods follow from now on, and what they followed before if nothing is noted yet."""
+    await conn.execute(
+        """
+        INSERT INTO account_calendars (account_id, set_at, time_zone, anchor_day)
+        SELECT id, created_at, time_zone, anchor_day
+        FROM accounts
+        WHERE id = %(id)s AND NOT EXISTS (SELECT FROM account_calendars WHERE account_id = id)
+        UNION ALL
+        SELECT %(id)s, clock_timestamp(), %(time_zone)s, %(anchor_day)s
+        """,
+        {"id": account_id, "time_zone": time_zone, "anchor_day": anchor_day},
+    )
+
+
 async def _suspend(conn: Connection, account_id: str, suspended: bool, reason: str | None) -> None:
     """Suspend it from now on, or end that. One that is suspended already stays so since then, with the new reason."""
     await conn.execute(
@@ -164,7 +216,12 @@ async def close(conn: Connection, account_id: str) -> Account:
     """Close an account for ever and revoke its keys; again, it changes nothing. Raises NotFound."""
     async with conn.transaction():
         await conn.execute(
-            "UPDATE accounts SET closed_at = now() WHERE id = %s AND closed_at IS NULL",
+            """
+            WITH closed AS (
+              UPDATE accounts SET closed_at = now() WHERE id = %s AND closed_at IS NULL RETURNING id
+            )
+            UPDATE balances SET period_ends_at = NULL FROM closed WHERE account_id = id
+            """,
             [account_id],
         )
         cursor = await conn.execute(

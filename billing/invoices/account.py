@@ -85,7 +85,9 @@ async def due(conn: Connection, hours: int, after: str, limit: int) -> list[str]
     cursor = await conn.execute(
         """
         SELECT account_id
-        FROM balances JOIN accounts ON id = account_id, now() - make_interval(hours => %(hours)s) AS moment
+        FROM balances
+        JOIN accounts ON id = account_id
+        CROSS JOIN (SELECT now() - make_interval(hours => %(hours)s) AS moment) AS due
         WHERE (period_ends_at IS NULL OR period_ends_at <= moment) AND created_at <= moment AND account_id > %(after)s
         ORDER BY account_id
         LIMIT %(limit)s

@@ -225,7 +225,7 @@ async def close_account(
             return results or await _already_closed(conn, account, label)
         results.append(await _close(conn, settings, account, period, calculator))
         following = account.calendars.period(period.end)
-        if results[-1].needs_attention or account.calendars.label(following) != label:
+        if results[-1].needs_attention or account.now < following.end or account.calendars.label(following) != label:
             return results
 
 

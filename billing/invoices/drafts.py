@@ -6,6 +6,7 @@ import msgspec
 
 from billing import ids
 from billing.db.pool import Connection
+from billing.errors import NotFound
 from billing.invoices import account as accounts
 from billing.invoices import store
 from billing.invoices.account import Account
@@ -71,10 +72,10 @@ async def draft(
     return Drafted(draft=made, moves=moves)
 
 
-async def running(conn: Connection, settings: Settings, account_id: str) -> Draft | None:
-    """The draft of the period that an account is in now; None: there is no such account."""
+async def running(conn: Connection, settings: Settings, account_id: str) -> Draft:
+    """The draft of the period that an account is in now. Raises NotFound for an unknown account."""
     account = await accounts.get(conn, account_id)
     if account is None:
-        return None
+        raise NotFound("unknown_account", f"There is no account {account_id}.")
     period = next(period for period in account.open_periods() if account.now < period.end)
     return (await draft(conn, settings, account, period)).draft
