@@ -23,6 +23,9 @@ from billing.holds import api as holds
 from billing.holds.authorizer import Authorizer
 from billing.http import StrictRequest, door, principal
 from billing.invoices import api as invoices
+from billing.invoices import drafts_api as drafts
+from billing.invoices import taxes_api as taxes
+from billing.invoices.settlement import api as settlement
 from billing.ledger import api as ledger
 from billing.metering import api as metering
 from billing.metering.intake import Intake
@@ -55,6 +58,9 @@ ROUTES: Sequence[ControllerRouterHandler] = [
     price_pages.router,
     tokens.router,
     invoices.router,
+    drafts.router,
+    taxes.router,
+    settlement.router,
     reports.router,
     webhooks.router,
 ]

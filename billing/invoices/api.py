@@ -14,12 +14,16 @@ from billing.accounts.keys import Principal
 from billing.credits import current
 from billing.db.pool import Pool
 from billing.errors import Invalid, NotFound
-from billing.http import Cursor, Limit, requires
-from billing.invoices import render, store
+from billing.http import Cursor, Limit, StrictRequest, requires
+from billing.invoices import files_api, store
 from billing.invoices.close import OUTCOMES, Outcome, Result, Summary, close_month
 from billing.invoices.periods import label_of, month
-from billing.invoices.view import InvoiceView, PeriodView, StatementView, view
+from billing.invoices.settlement import reading
+from billing.invoices.settlement.standing import Status
+from billing.invoices.settlement.views import CurrentInvoiceView
+from billing.invoices.view import PeriodView, StatementView, view
 from billing.pages import Listing, Page
+from billing.prices.words import Language
 from billing.settings import Settings
 from billing.times import instant
 from pricing import money
@@ -66,34 +70,43 @@ async def list_invoices(
     pool: NamedDependency[Pool],
     principal: NamedDependency[Principal],
     account: FromQuery[str | None] = None,
+    status: FromQuery[Status | None] = None,
     limit: Limit = 20,
     starting_after: Cursor = None,
     ending_before: Cursor = None,
-) -> Listing[InvoiceView]:
-    """Invoices, newest period first: a customer's own, or with an admin's key those of `account` or of all."""
+) -> Listing[CurrentInvoiceView]:
+    """Invoices, newest period first: a customer's own, or with an admin's key those of `account` or of all.
+
+    `status` asks for those that are open, partly paid, paid, overdue or void today.
+    """
     async with pool.connection() as conn:
         page = Page(limit, starting_after, ending_before)
-        found, more = await store.listed(conn, _owner(principal, account), page)
-    return Listing(url="/v1/invoices", has_more=more, data=[view(invoice) for invoice in found])
+        found, more = await reading.listed(conn, _owner(principal, account), status, page)
+    return Listing(url="/v1/invoices", has_more=more, data=found)
 
 
 @get("/v1/invoices/{invoice_id:str}", guards=[requires("customer", "admin")], tags=["invoices"])
 async def get_invoice(
-    invoice_id: FromPath[str], pool: NamedDependency[Pool], principal: NamedDependency[Principal]
-) -> Response[InvoiceView | bytes]:
-    """One invoice, as JSON. With `.json` or `.csv` behind the id it comes as a file of that kind."""
-    name, _, kind = invoice_id.partition(".")
-    if kind not in ("", *render.FORMATS):
-        raise NotFound("unknown_format", f"An invoice comes as {' or '.join(render.FORMATS)}, not as {kind[:20]!r}.")
+    request: StrictRequest,
+    invoice_id: FromPath[str],
+    pool: NamedDependency[Pool],
+    principal: NamedDependency[Principal],
+    lang: FromQuery[Language | None] = None,
+) -> Response[CurrentInvoiceView | bytes]:
+    """One invoice and what has become of it (`standing`), as JSON.
+
+    Behind the id, `.json`, `.csv`, `.ndjson`, `.html`, `.pdf`, `.focus.csv`, `.focus.ndjson` (FOCUS 1.2) or `.xml` (EN
+    16931) asks for a file of that kind, which never changes. HTML and PDF are in `lang`, else in the browser's
+    language.
+    """
+    name, kind = files_api.split(invoice_id)
     async with pool.connection() as conn:
         invoice = await store.find(conn, name, principal.account_id)
-    if invoice is None:
-        raise NotFound("unknown_invoice", f"There is no invoice {name[:80]}.")
-    if not kind:
-        return Response(view(invoice))
-    wanted = render.FORMATS[kind]
-    headers = {"Content-Disposition": f'attachment; filename="{invoice.number}.{kind}"'}
-    return Response(wanted.print(view(invoice)), media_type=wanted.media_type, headers=headers)
+        if invoice is None:
+            raise NotFound("unknown_invoice", f"There is no invoice {name[:80]}.")
+        if not kind:
+            return Response((await reading.current(conn, [invoice]))[0])
+    return await files_api.file(request, view(invoice), kind, lang)
 
 
 class AccountStatement(msgspec.Struct, frozen=True, kw_only=True):

@@ -82,7 +82,8 @@ async def known_periods(conn: Connection, account_ids: Collection[str]) -> dict[
     if not account_ids:
         return found
     cursor = await conn.execute(
-        "SELECT account_id, period_start, period_end FROM invoices WHERE account_id = ANY(%s) ORDER BY period_start",
+        "SELECT account_id, period_start, period_end FROM invoices WHERE account_id = ANY(%s) AND replaces IS NULL "
+        "ORDER BY period_start",
         [list(account_ids)],
     )
     for row in await cursor.fetchall():
@@ -164,12 +165,13 @@ async def finalize(
 
 
 async def between(conn: Connection, account_id: str, start: datetime, end: datetime) -> list[Invoice]:
-    """The account's invoices of the periods that end in (start, end], oldest first."""
+    """The account's invoices of the periods that end in (start, end], oldest first; none that another stands for."""
     cursor = await conn.execute(
         """
         SELECT *
         FROM invoices
         WHERE account_id = %s AND period_end > %s AND period_end <= %s
+          AND NOT EXISTS (SELECT FROM invoices AS later WHERE later.replaces = invoices.id)
         ORDER BY period_end, number
         """,
         [account_id, start, end],

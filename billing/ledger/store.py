@@ -117,7 +117,8 @@ async def lock(conn: Connection, account_id: str) -> Locked:
 
 
 class Reversible(msgspec.Struct, frozen=True, kw_only=True):
-    """The first posting of a transaction, and how much of it (picodollars) no other has taken back."""
+    """The first posting of a transaction, and how much of it (picodollars) no other has taken back, and no invoice was
+    paid with."""
 
     kind: Kind
     source: Book
@@ -134,6 +135,10 @@ async def reversible(conn: Connection, account_id: str, transaction: int) -> Rev
           SELECT sum(later.amount)
           FROM postings AS later
           WHERE later.account_id = first.account_id AND later.reverses = first.transaction
+        ), 0) - coalesce((
+          SELECT sum(CASE WHEN payments.reverses IS NULL THEN payments.amount ELSE -payments.amount END)
+          FROM payments
+          WHERE payments.account_id = first.account_id AND payments.transaction = first.transaction
         ), 0) AS left
         FROM postings AS first
         WHERE account_id = %s AND transaction = %s AND line = 1

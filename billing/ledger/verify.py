@@ -65,6 +65,8 @@ WHERE (kind = 'usage' AND (source, destination) NOT IN (('wallet', 'revenue'), (
    OR (kind = 'rounding' AND (source, destination) NOT IN (('rounding', 'wallet'), ('wallet', 'rounding')))
    OR (kind = 'tax' AND ('taxes' NOT IN (source, destination)
                          OR NOT ARRAY[source, destination] && ARRAY['wallet', 'revenue']))
+   OR (kind = 'payment' AND (source, destination) NOT IN (('cash', 'wallet'), ('wallet', 'cash')))
+   OR (kind = 'credit_note' AND NOT (source IN ('revenue', 'taxes') AND destination IN ('wallet', 'cash')))
    OR (kind = 'grant' AND reverses IS NULL
        AND (source, destination) NOT IN (('cash', 'credits'), ('promotions', 'credits')))
    OR (kind = 'grant' AND reverses IS NOT NULL

@@ -67,7 +67,9 @@ def _create_credit_notes() -> None:
         sa.Column("tax_transaction", sa.BigInteger(), comment="out of taxes; null when no tax was given back"),
         sa.Column("issued_at", INSTANT, server_default=NOW, nullable=False),
         sa.CheckConstraint("settle IN ('wallet', 'refund', 'replacement')", name=op.f("credit_notes_settle_check")),
-        sa.CheckConstraint("total = subtotal + tax AND total >= 0", name=op.f("credit_notes_sums_check")),
+        sa.CheckConstraint(
+            "total = subtotal + tax AND (total >= 0 OR settle = 'replacement')", name=op.f("credit_notes_sums_check")
+        ),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("credit_notes_account_id_fkey")),
         sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("credit_notes_invoice_id_fkey")),
         sa.PrimaryKeyConstraint("account_id", "id", name=op.f("credit_notes_pkey")),
@@ -102,29 +104,27 @@ def _create_payments() -> None:
         sa.Column("invoice_id", sa.Text(), nullable=False),
         sa.Column("amount", DOLLARS, nullable=False),
         sa.Column(
-            "transaction",
-            sa.BigInteger(),
-            comment="that brought the money or took it back; null: it stays in the wallet",
+            "transaction", sa.BigInteger(), nullable=False, comment="that brought the money: a payment or a top-up"
         ),
         sa.Column("reference", sa.Text(), nullable=False),
         sa.Column("method", sa.Text()),
         sa.Column("reason", sa.Text(), comment="why it was taken back"),
         sa.Column("paid_at", INSTANT, nullable=False),
         sa.Column("reverses", sa.Text(), comment="the payment that it takes back, whole"),
+        sa.Column(
+            "reversal",
+            sa.BigInteger(),
+            comment="the transaction that took the money back; null: it stays in the wallet",
+        ),
         sa.Column("actor", sa.Text(), nullable=False, comment="id of the key that asked for it"),
         sa.Column("created_at", INSTANT, server_default=NOW, nullable=False),
         sa.CheckConstraint("amount > 0 AND amount < 'Infinity'", name=op.f("payments_amount_check")),
-        sa.CheckConstraint("reverses IS NOT NULL OR transaction IS NOT NULL", name=op.f("payments_money_check")),
+        sa.CheckConstraint("reverses IS NOT NULL OR reversal IS NULL", name=op.f("payments_reversal_check")),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("payments_account_id_fkey")),
         sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("payments_invoice_id_fkey")),
         sa.PrimaryKeyConstraint("account_id", "id", name=op.f("payments_pkey")),
         sa.UniqueConstraint("account_id", "reverses", name=op.f("payments_account_id_reverses_key")),
     )
     op.create_index(op.f("payments_account_id_invoice_id_idx"), "payments", ["account_id", "invoice_id"])
-    op.create_index(
-        op.f("payments_account_id_transaction_idx"),
-        "payments",
-        ["account_id", "transaction"],
-        postgresql_where=sa.text("transaction IS NOT NULL"),
-    )
+    op.create_index(op.f("payments_account_id_transaction_idx"), "payments", ["account_id", "transaction"])
     op.create_index(op.f("payments_id_idx"), "payments", ["id"])

@@ -62,14 +62,12 @@ async def test_an_invoice_in_each_form(client: httpx.AsyncClient, relay: Relay, 
     url = f"/v1/invoices/{invoice['id']}"
     assert (await client.get(url, headers=headers)).json() == invoice
     as_json = await client.get(f"{url}.json", headers=headers)
-    assert as_json.json() == invoice
+    assert as_json.json() == {name: value for name, value in invoice.items() if name != "standing"}
     assert as_json.headers["content-disposition"] == f'attachment; filename="{invoice["number"]}.json"'
     as_csv = await client.get(f"{url}.csv", headers=headers)
     assert as_csv.headers["content-type"] == "text/csv; charset=utf-8"
     records = csv.DictReader(io.StringIO(as_csv.text, newline=""))
     assert {row["record"]: row["amount"] for row in records}["total"] == invoice["total"] == "0.02"
-    other = await client.get(f"{url}.pdf", headers=headers)
-    assert (other.status_code, other.json()["code"]) == (404, "unknown_format")
 
 
 async def test_a_customer_never_sees_anothers(client: httpx.AsyncClient, relay: Relay, conn: Connection) -> None:

@@ -11,7 +11,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -43,7 +42,7 @@ credit_notes = Table(
     Column("issued_at", Instant, nullable=False, server_default=NOW),
     UniqueConstraint("series", "sequence"),
     CheckConstraint("settle IN ('wallet', 'refund', 'replacement')", name="settle"),
-    CheckConstraint("total = subtotal + tax AND total >= 0", name="sums"),
+    CheckConstraint("total = subtotal + tax AND (total >= 0 OR settle = 'replacement')", name="sums"),
     Index(None, "account_id", "invoice_id"),
     Index(None, "id"),
 )
@@ -67,18 +66,19 @@ payments = Table(
     Column("id", Text, primary_key=True),
     Column("invoice_id", ForeignKey("invoices.id"), nullable=False),
     Column("amount", Dollars, nullable=False),
-    Column("transaction", BigInteger, comment="that brought the money or took it back; null: it stays in the wallet"),
+    Column("transaction", BigInteger, nullable=False, comment="that brought the money: a payment or a top-up"),
     Column("reference", Text, nullable=False),
     Column("method", Text),
     Column("reason", Text, comment="why it was taken back"),
     Column("paid_at", Instant, nullable=False),
     Column("reverses", Text, comment="the payment that it takes back, whole"),
+    Column("reversal", BigInteger, comment="the transaction that took the money back; null: it stays in the wallet"),
     Column("actor", Text, nullable=False, comment="id of the key that asked for it"),
     Column("created_at", Instant, nullable=False, server_default=NOW),
     UniqueConstraint("account_id", "reverses"),
     CheckConstraint("amount > 0 AND amount < 'Infinity'", name="amount"),
-    CheckConstraint("reverses IS NOT NULL OR transaction IS NOT NULL", name="money"),
+    CheckConstraint("reverses IS NOT NULL OR reversal IS NULL", name="reversal"),
     Index(None, "account_id", "invoice_id"),
-    Index(None, "account_id", "transaction", postgresql_where=text("transaction IS NOT NULL")),
+    Index(None, "account_id", "transaction"),
     Index(None, "id"),
 )

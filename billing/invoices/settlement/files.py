@@ -1,0 +1,57 @@
+"""The kinds of file a credit note comes as, each printed from the same view. Pure."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from billing.invoices.formats.csv import cell
+from billing.invoices.settlement.views import CreditLineView, CreditNoteView
+
+SAME_COLUMNS = ("number", "account", "customer", "invoice", "issued_at", "currency", "record")
+LINE_COLUMNS = CreditLineView.__struct_fields__
+TOTALS = ("subtotal", "tax", "tax_included", "total")
+
+
+def as_json(note: CreditNoteView) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(note), indent=2) + b"\n"
+
+
+def as_ndjson(note: CreditNoteView) -> bytes:
+    return msgspec.json.encode(note) + b"\n"
+
+
+def as_csv(note: CreditNoteView) -> bytes:
+    """RFC 4180 in UTF-8: a header, then one record for each line and total; `record` says which it is."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow((*SAME_COLUMNS, *LINE_COLUMNS))
+    for record in _records(note):
+        writer.writerow([cell(record.get(column, "")) for column in (*SAME_COLUMNS, *LINE_COLUMNS)])
+    return text.getvalue().encode()
+
+
+def _records(note: CreditNoteView) -> Iterator[dict[str, object]]:
+    document = msgspec.to_builtins(note)
+    same = {name: document[name] for name in ("number", "account", "currency", "issued_at")}
+    same |= {"customer": note.customer.name, "invoice": note.invoice.number}
+    for line in document["lines"]:
+        yield {**same, "record": "line", **line}
+    for name in TOTALS:
+        yield {**same, "record": name, "amount": document[name]}
+
+
+class Format(NamedTuple):
+    """A kind of file a credit note comes as."""
+
+    media_type: str
+    print: Callable[[CreditNoteView], bytes]
+
+
+FORMATS = {
+    "json": Format("application/json", as_json),
+    "csv": Format("text/csv", as_csv),
+    "ndjson": Format("application/x-ndjson", as_ndjson),
+}
