@@ -176,15 +176,16 @@ async def test_acts_are_looked_for(client: httpx.AsyncClient, made: Made) -> Non
         assert answer.status_code == 200, answer.text
         return [act["action"] for act in answer.json()["data"]]
 
-    assert await found() == ["grant.give", "top_up", "key.create"]
+    acts = ["webhook.create", "grant.give", "top_up", "key.create"]
+    assert await found() == acts
     assert await found(action="top_up") == ["top_up"]
     assert await found(actor="key_of_nobody") == []
-    assert await found(actor=keys.BOOTSTRAP_ID, **{"from": "2026-01-01"}) == ["grant.give", "top_up", "key.create"]
+    assert await found(actor=keys.BOOTSTRAP_ID, **{"from": "2026-01-01"}) == acts
     assert await found(to="2026-01-01") == []
     pages = await client.get("/v1/audit-log", params={"account": made.account, "limit": 2})
     assert pages.json()["has_more"] is True
     last = pages.json()["data"][-1]["id"]
-    assert await found(starting_after=last) == ["key.create"]
+    assert await found(starting_after=last) == ["top_up", "key.create"]
 
 
 async def test_no_secret_is_in_it(client: httpx.AsyncClient, made: Made, conn: Connection) -> None:
