@@ -94,4 +94,4 @@ def _right(scope: Scope) -> str:
     whose = "The book" if scope.account is None else f"Account {scope.account}"
     if scope.mode == "full":
         return f"{whose} is right."
-    return f"What is new is right, as far as it can be told without the rest. {whose} was proved before up to there."
+    return f"{whose} is right in what is new. Sums over all time were not looked at: leave out --incremental for them."
