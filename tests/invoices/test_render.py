@@ -19,6 +19,7 @@ from billing.invoices.lines import Factors, Line
 from billing.invoices.periods import Period
 from billing.invoices.view import InvoiceView, plain, view
 from pricing.money import parse as usd
+from tests.invoices.formats.samples import INVOICES, VIEWS
 
 INVOICE = Invoice(
     id="inv_1",
@@ -115,6 +116,11 @@ def test_json_has_the_agreed_shape() -> None:
     assert msgspec.json.decode(documents.document(view(INVOICE)), type=InvoiceView) == view(INVOICE)
 
 
+def flat(name: str, value: object) -> str:
+    """What JSON has, as a cell of CSV."""
+    return {"price_ids": "3 17", "correction_of": ""}.get(name, str(value))
+
+
 def test_csv_says_the_same() -> None:
     document = tables.lines(view(INVOICE))
     assert document.endswith(b"\r\n")
@@ -123,14 +129,28 @@ def test_csv_says_the_same() -> None:
     records = {row["record"]: row for row in rows(INVOICE)}
     line = records.pop("line")
     for name, value in shown["lines"][0].items():
-        assert line[name] == ("3 17" if name == "price_ids" else str(value))
+        assert line[name] == flat(name, value)
     assert {name: row["amount"] for name, row in records.items()} == {
-        **{name: shown[name] for name in ("amount_exact", "subtotal", "tax", "total", "residue")},
+        **{name: shown[name] for name in tables.TOTALS},
+        **{f"applied.{name}": amount for name, amount in shown["applied"].items()},
         **{f"statement.{name}": amount for name, amount in shown["statement"].items()},
     }
     for row in rows(INVOICE):
         assert (row["number"], row["account"], row["currency"]) == ("INV-2026-000001", "acct_1", "USD")
         assert (row["period_start"], row["period_end"]) == ("2026-09-30T16:00:00Z", "2026-10-31T16:00:00Z")
+
+
+def test_csv_names_taxes_and_corrected_periods() -> None:
+    found = rows(INVOICES["mixed"])
+    assert [row["amount"] for row in found if row["record"] == "tax.VAT"] == [VIEWS["mixed"].tax]
+    corrected = {row["correction_of"] for row in found if row["record"] == "line"}
+    assert corrected == {"", "2026-09-01T00:00:00Z/2026-10-01T00:00:00Z"}
+
+
+def test_ndjson_is_the_same_on_one_line() -> None:
+    line = documents.line(view(INVOICE))
+    assert (line.count(b"\n"), line[-1:]) == (1, b"\n")
+    assert json.loads(line) == json.loads(documents.document(view(INVOICE)))
 
 
 @pytest.mark.parametrize("start", ["=1+1", "+1", "-1+2", "@SUM(A1)", "\t=1", "\r=1", "-", "=", "-1e5"])

@@ -25,7 +25,7 @@ from pricing import money
 
 PROFILE = "urn:cen.eu:en16931:2017"
 INVOICE = "380"
-_SPACES = {
+SPACES = {
     "rsm": "urn:un:unece:uncefact:data:standard:CrossIndustryInvoice:100",
     "ram": "urn:un:unece:uncefact:data:standard:ReusableAggregateBusinessInformationEntity:100",
     "udt": "urn:un:unece:uncefact:data:standard:UnqualifiedDataType:100",
@@ -50,7 +50,7 @@ def document(shown: InvoiceView) -> bytes:
     """The invoice as XML. Raises Unprocessable for a draft: the standard knows none."""
     if shown.number is None or shown.finalized_at is None:
         raise Unprocessable("draft_has_no_number", "A draft has no number, which the structured invoice must have.")
-    root = Element("rsm:CrossIndustryInvoice", {f"xmlns:{prefix}": name for prefix, name in _SPACES.items()})
+    root = Element("rsm:CrossIndustryInvoice", {f"xmlns:{prefix}": name for prefix, name in SPACES.items()})
     context = _in(root, "rsm:ExchangedDocumentContext")
     _in(_in(context, "ram:GuidelineSpecifiedDocumentContextParameter"), "ram:ID", PROFILE)
     head = _in(root, "rsm:ExchangedDocument")

@@ -63,7 +63,7 @@ _PRICING_UNITS = {
 }
 _DECIMALS = Decimal(10) ** -15
 
-_DECIMAL_COLUMNS = (
+DECIMAL_COLUMNS = (
     *("BilledCost", "ConsumedQuantity", "ContractedCost", "ContractedUnitPrice", "EffectiveCost", "ListCost"),
     *("ListUnitPrice", "PricingQuantity", "x_AmountExact", "x_Multiplier"),
     *("PricingCurrencyContractedUnitPrice", "PricingCurrencyEffectiveCost", "PricingCurrencyListUnitPrice"),
@@ -79,13 +79,13 @@ def table(shown: InvoiceView) -> bytes:
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for record in records(shown):
-        writer.writerow(_text(name, record[name]) for name in COLUMNS)
+        writer.writerow(text_of(name, record[name]) for name in COLUMNS)
     return text.getvalue().encode()
 
 
-def _text(name: str, value: str | int | None) -> str:
+def text_of(name: str, value: str | int | None) -> str:
     """A cell. Decimals have a point, so that who guesses the type of a column guesses right."""
-    if name in _DECIMAL_COLUMNS and value is not None and "." not in str(value):
+    if name in DECIMAL_COLUMNS and value is not None and "." not in str(value):
         return f"{value}.0"
     return "" if value is None else cell(value)
 

@@ -24,13 +24,16 @@ from billing.invoices.formats.words import WORDS
 from billing.invoices.view import InvoiceView
 from billing.prices.words import Language
 
-LINES_MAX = 10_000
-"""Some 400 pages: 3 s and 0.8 GB."""
+LINES_MAX = 5_000
+"""Some 350 pages: 8 s of one core and 1.3 GB."""
 
 SECONDS_MAX = 60
 DOCUMENTS_MAX = 200
 """One process sets so many, since it keeps some memory of each."""
 
+PRESSES_MAX = 2
+
+_presses = threading.Semaphore(PRESSES_MAX)
 _HERE = Path(__file__).parent
 _LENGTH = struct.Struct(">I")
 
@@ -94,8 +97,8 @@ class Press:
 
 
 def document(shown: InvoiceView, language: Language) -> bytes:
-    """One invoice as PDF, as `Press.document`."""
-    with Press() as press:
+    """One invoice as PDF, as `Press.document`, when one of the few presses is free."""
+    with _presses, Press() as press:
         return press.document(shown, language)
 
 

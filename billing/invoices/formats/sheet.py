@@ -206,7 +206,8 @@ def _totals(shown: InvoiceView, words: dict[str, str]) -> list[Fact]:
     rows += [tax("tax_on", each) for each in shown.taxes if not each.inclusive]
     rows += [Fact(words["total"], amount(shown.total), strong=True)]
     rows += [tax("tax_in", each) for each in shown.taxes if each.inclusive]
-    paid = {"applied_credits": shown.applied.credits, "applied_balance": shown.applied.balance}
+    balance = "given_back" if shown.applied.balance.startswith("-") else "applied_balance"
+    paid = {"applied_credits": shown.applied.credits, balance: shown.applied.balance}
     rows += [Fact(words[name], amount(negated(by))) for name, by in paid.items() if by != "0"]
     rows += [Fact(words["due"], amount(shown.amount_due), strong=True)]
     if shown.earlier_due != "0":

@@ -1,0 +1,97 @@
+"""Each kind of file over HTTP and from the command line."""
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from billing.invoices.formats import html
+from billing.invoices.render import FORMATS
+from tests.invoices.conftest import Relay
+from tests.serving import billing
+
+pytestmark = pytest.mark.anyio
+
+MEDIA_TYPES = {
+    "json": "application/json",
+    "csv": "text/csv; charset=utf-8",
+    "ndjson": "application/x-ndjson",
+    "html": "text/html; charset=utf-8",
+    "pdf": "application/pdf",
+    "focus.csv": "text/csv; charset=utf-8",
+    "focus.ndjson": "application/x-ndjson",
+    "xml": "application/xml",
+}
+
+
+async def closed(relay: Relay) -> tuple[str, str]:
+    """The id and number of an invoice."""
+    account = await relay.account()
+    await relay.use(account, "2026-10-15T12:00Z", tokens=(1000, 100))
+    invoice = await relay.invoiced("2026-10", account)
+    return invoice.id, invoice.number
+
+
+async def test_each_kind_has_its_type_and_name(client: httpx.AsyncClient, relay: Relay) -> None:
+    assert MEDIA_TYPES.keys() == FORMATS.keys()
+    invoice_id, number = await closed(relay)
+    for kind, media_type in MEDIA_TYPES.items():
+        answer = await client.get(f"/v1/invoices/{invoice_id}.{kind}")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+        disposition = "inline" if kind in ("html", "pdf") else "attachment"
+        assert answer.headers["content-disposition"] == f'{disposition}; filename="{number}.{kind}"'
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert number.encode() in answer.content or kind == "pdf"
+
+
+async def test_people_read_it_in_their_language(client: httpx.AsyncClient, relay: Relay) -> None:
+    invoice_id, _ = await closed(relay)
+    url = f"/v1/invoices/{invoice_id}.html"
+    english = await client.get(url)
+    assert (english.headers["content-language"], "Bill to" in english.text) == ("en", True)
+    assert english.headers["content-security-policy"] == html.POLICY
+    chinese = await client.get(url, headers={"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.8"})
+    assert (chinese.headers["content-language"], chinese.headers["vary"]) == ("zh-CN", "Accept-Language")
+    assert "账单编号" in chinese.text
+    asked = await client.get(f"{url}?lang=zh", headers={"Accept-Language": "en"})
+    assert asked.text == chinese.text
+    assert (await client.get(f"{url}?lang=fr")).status_code == 400
+
+
+async def test_a_kind_there_is_not_names_those_there_are(client: httpx.AsyncClient, relay: Relay) -> None:
+    invoice_id, _ = await closed(relay)
+    answer = await client.get(f"/v1/invoices/{invoice_id}.docx")
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_format")
+    assert answer.json()["detail"] == (
+        "An invoice comes as json, csv, ndjson, html, pdf, focus.csv, focus.ndjson or xml, not as 'docx'."
+    )
+
+
+async def test_many_at_once_are_set_beside_other_requests(client: httpx.AsyncClient, relay: Relay) -> None:
+    invoice_id, _ = await closed(relay)
+    url = f"/v1/invoices/{invoice_id}.pdf"
+    setting = [asyncio.create_task(client.get(url)) for _ in range(8)]
+    assert (await client.get("/healthz")).status_code == 200
+    assert not all(task.done() for task in setting)
+    assert len({answer.content for answer in await asyncio.gather(*setting)}) == 1
+
+
+async def test_from_the_command_line(own_relay: Relay, fresh_database: str, tmp_path: Path) -> None:
+    invoice_id, number = await closed(own_relay)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        settings = {"BILLING_DATABASE_URL": fresh_database}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        process = billing("invoice", *arguments, settings=settings, **pipes)
+        output, _ = process.communicate(timeout=60)
+        return process.returncode, output
+
+    target = tmp_path / "invoice.pdf"
+    assert run(invoice_id, "--format", "pdf", "--lang", "zh", "-o", str(target)) == (0, "")
+    assert target.read_bytes().startswith(b"%PDF-1.7")
+    code, output = run(invoice_id, "--format", "focus.csv")
+    assert (code, number in output) == (0, True)
+    code, output = run("inv_none")
+    assert (code, output.strip()) == (1, "Error: There is no invoice inv_none.")
