@@ -43,14 +43,17 @@ async def held_up(intake: Intake, conn: Connection, account: str) -> AsyncIterat
     async with conn.transaction():
         await conn.execute("SELECT FROM balances WHERE account_id = %s FOR UPDATE", [account])
         first = asyncio.create_task(intake.post(batch(event(account, "first"))))
-        await until_blocked(conn)
+        await until_blocked(conn, first)
         yield first
 
 
-async def until_blocked(conn: Connection, sessions: int = 1) -> None:
-    """Until so many sessions wait for a lock of ours."""
-    query = "SELECT count(*) AS waiting FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-    while (await (await conn.execute(query)).fetchone() or {})["waiting"] < sessions:  # noqa: ASYNC110 - nobody tells
+async def until_blocked(conn: Connection, posting: Posting) -> None:
+    """Until a session waits for a lock of ours, as this posting must."""
+    query = (
+        "SELECT count(*) AS waiting FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    )
+    while (await (await conn.execute(query)).fetchone() or {})["waiting"] == 0:
+        assert not posting.done()
         await asyncio.sleep(0.005)
 
 
@@ -127,7 +130,7 @@ async def test_all_or_nothing_and_large_batches_are_transactions_of_their_own(
             asyncio.create_task(intake.post(batch(*large))),
             asyncio.create_task(intake.post(batch(event(account, "small")))),
         ]
-        await until_blocked(conn)
+        await until_blocked(conn, first)
     await asyncio.gather(first, *posted)
     assert sorted(await transactions(conn, account)) == [1, 1, 1, GATHERED_EVENTS_MAX + 1]
 
@@ -156,7 +159,7 @@ async def test_large_batches_wait_for_half_of_the_connections_and_not_for_ever(
     async with conn.transaction():
         await conn.execute("SELECT FROM balances WHERE account_id = %s FOR UPDATE", [account])
         posted = [asyncio.create_task(intake.post(one)) for one in large]
-        await until_blocked(conn, 1)
+        await until_blocked(conn, posted[0])
         refused, _ = await asyncio.wait(posted[2:])
         assert [one.exception().code for one in refused] == ["overloaded"] * 2  # type: ignore[union-attr]
     await asyncio.gather(*posted[:2])
