@@ -1,4 +1,4 @@
-"""PDF/A-3b with the structured invoice attached (docs/decisions/0062): the same bytes whenever it is printed.
+"""PDF/A-3b with the structured invoice attached (docs/decisions/0065): the same bytes whenever it is printed.
 
 It is set by typst, in a process of its own with an empty environment: what goes wrong there, or takes too long or too
 much, stays there.
@@ -27,7 +27,7 @@ from billing.prices.words import Language
 LINES_MAX = 5_000
 """Some 350 pages: 8 s of one core and 1.3 GB."""
 
-SECONDS_MAX = 60
+SECONDS_MAX = 120
 DOCUMENTS_MAX = 200
 """One process sets so many, since it keeps some memory of each."""
 

@@ -175,13 +175,13 @@ def test_one_that_is_too_long_is_refused() -> None:
     assert refused.value.code == "invoice_too_long"
 
 
-def test_the_longest_takes_bounded_time_and_memory() -> None:
-    long = msgspec.structs.replace(VIEWS["postpaid"], lines=VIEWS["postpaid"].lines[:5] * (pdf.LINES_MAX // 5))
+def test_a_long_one_takes_bounded_time_and_memory() -> None:
+    long = msgspec.structs.replace(VIEWS["postpaid"], lines=VIEWS["postpaid"].lines[:5] * 200)
     began = time.monotonic()
     assert pdf.document(long, "en").startswith(b"%PDF")
-    assert time.monotonic() - began < pdf.SECONDS_MAX
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2_000_000  # kB
-    assert len(html.document(long, "en")) < 5_000_000
+    assert (time.monotonic() - began) * pdf.LINES_MAX / 1000 < pdf.SECONDS_MAX
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 600_000  # kB
+    assert len(html.document(long, "en")) < 1_000_000
 
 
 def test_a_press_that_breaks_says_so_and_the_next_one_works(monkeypatch: pytest.MonkeyPatch) -> None:
