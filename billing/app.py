@@ -25,6 +25,7 @@ from billing.http import StrictRequest, door, principal
 from billing.invoices import api as invoices
 from billing.invoices import drafts_api as drafts
 from billing.invoices import taxes_api as taxes
+from billing.invoices.exports import api as exports
 from billing.invoices.settlement import api as settlement
 from billing.ledger import api as ledger
 from billing.metering import api as metering
@@ -58,6 +59,7 @@ ROUTES: Sequence[ControllerRouterHandler] = [
     price_pages.router,
     tokens.router,
     invoices.router,
+    exports.router,
     drafts.router,
     taxes.router,
     settlement.router,

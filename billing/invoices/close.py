@@ -25,7 +25,7 @@ from billing.invoices.account import Account
 from billing.invoices.invoice import Draft
 from billing.invoices.periods import (
     LAST_MOMENT,
-    SHORTEST,
+    LONGEST,
     SLOT,
     Period,
     PeriodError,
@@ -353,7 +353,7 @@ def _with_invoice(invoice: Draft, number: str, outcome: Outcome) -> Result:
 async def _already_closed(conn: Connection, account: Account, label: str) -> list[Result]:
     """The month's invoices, or that it had none."""
     around = month(label, account.calendars.at(account.now).zone)
-    found = await store.between(conn, account.id, around.start - SHORTEST, around.end + SHORTEST)
+    found = await store.between(conn, account.id, around.start - LONGEST, around.end)
     results = [
         _with_invoice(invoice, invoice.number, "already_closed")
         for invoice in found

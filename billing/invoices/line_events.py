@@ -38,7 +38,7 @@ SELECT charges.source, charges.id, charges.time, charges.price_ids, charges.quan
 FROM {kept}
 WHERE charges.account_id = %(account)s
   AND {time} >= %(first)s AND {time} <= %(last)s
-  AND charges.price_ids && %(prices)s
+  AND charges.price_ids && %(prices)s::integer[]
   AND %(late)s <> EXISTS (
     SELECT FROM postings
     WHERE postings.account_id = charges.account_id AND postings.transaction = charges.transaction
@@ -103,7 +103,7 @@ async def _time(conn: Connection, account_id: str, source: str, event_id: str, l
         """
         SELECT time
         FROM charges
-        WHERE account_id = %s AND source = %s AND id = %s AND time BETWEEN %s AND %s AND price_ids && %s
+        WHERE account_id = %s AND source = %s AND id = %s AND time BETWEEN %s AND %s AND price_ids && %s::integer[]
         """,
         [account_id, source, event_id, line.first_at, line.last_at, list(line.price_ids)],
     )

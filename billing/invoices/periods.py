@@ -27,6 +27,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SHORTEST = timedelta(days=2)
 """No two zones' midnights of the same day are as far apart."""
 
+LONGEST = timedelta(days=34)
+"""A month, and what a change of zone or anchor day adds to it."""
+
 _OFFSET_MAX = timedelta(hours=14)
 """Nowhere is the local clock further ahead of UTC."""
 

@@ -4,7 +4,7 @@
 WITH last_invoice AS (
   SELECT period_end, (statement ->> 'closing')::numeric AS closing
   FROM invoices
-  WHERE account_id = %(account)s AND period_end <= %(start)s
+  WHERE account_id = %(account)s AND period_start < %(start)s
   ORDER BY period_start DESC
   LIMIT 1
 ),

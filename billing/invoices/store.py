@@ -165,14 +165,14 @@ async def finalize(
 
 
 async def between(conn: Connection, account_id: str, start: datetime, end: datetime) -> list[Invoice]:
-    """The account's invoices of the periods that end in (start, end], oldest first; none that another stands for."""
+    """The account's invoices of the periods that begin in [start, end), oldest first; none that another stands for."""
     cursor = await conn.execute(
         """
         SELECT *
         FROM invoices
-        WHERE account_id = %s AND period_end > %s AND period_end <= %s
+        WHERE account_id = %s AND period_start >= %s AND period_start < %s
           AND NOT EXISTS (SELECT FROM invoices AS later WHERE later.replaces = invoices.id)
-        ORDER BY period_end, number
+        ORDER BY period_start, number
         """,
         [account_id, start, end],
     )
