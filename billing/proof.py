@@ -21,6 +21,7 @@ from billing.db.pool import Connection, untimed
 from billing.examined import Scope, clear, lay_out
 from billing.holds import verify as holds
 from billing.invoices import verify as invoices
+from billing.invoices.settlement import verify as settlement
 from billing.ledger import verify as ledger
 from billing.metering import verify as metering
 from billing.metering import verify_totals
@@ -71,7 +72,9 @@ CHECKS = (
     Check("Of the months of events that were dropped, no charge is missing", metering.DROPPED_MONTHS, "book"),
     Check("Every verdict is that of an event, and their roll-ups are their sums", metering.VERIFICATION),
     Check("Invoices are the sums of their lines, their lines those of the roll-ups", invoices.OF_ACCOUNTS),
-    Check("Invoices are numbered without gaps", invoices.SERIES, "book"),
+    Check("Invoices and credit notes are numbered without gaps", invoices.SERIES, "book"),
+    Check("Credit notes give back what they say, never more than the invoice has", settlement.NOTES),
+    Check("Payments are money that came in, counted once", settlement.PAYMENTS),
 )
 
 

@@ -45,11 +45,13 @@ GROUP BY account_id
 HAVING sum(amount) <> 0
 ORDER BY account_id;
 
--- Periods of an account follow each other, and all are closed.
+-- Periods of an account follow each other, and all are closed. (What stands for another invoice says what that one says,
+-- also of postings: settlement/verify.py.)
 SELECT format('Invoice %s: its period begins before the one of %s ends.', number, previous)
 FROM (
   SELECT number, period_start, lag(number) OVER periods AS previous, lag(period_end) OVER periods AS previous_end
   FROM invoices
+  WHERE replaces IS NULL
   WINDOW periods AS (PARTITION BY account_id ORDER BY period_start)
 ) AS chained
 WHERE period_start < previous_end
@@ -78,8 +80,9 @@ LEFT JOIN postings
   ON postings.account_id = invoices.account_id AND postings.transaction = tax_transaction
   AND kind = 'tax' AND reference = invoices.id AND effective_at >= period_start AND effective_at < period_end
   AND CASE WHEN tax <> 0 THEN 'wallet' ELSE 'revenue' END IN (source, destination)
-WHERE tax + tax_included <> coalesce(CASE 'taxes' WHEN destination THEN amount WHEN source THEN -amount END, 0)
-   OR (tax + tax_included <> 0) <> (tax_transaction IS NOT NULL)
+WHERE replaces IS NULL
+  AND (tax + tax_included <> coalesce(CASE 'taxes' WHEN destination THEN amount WHEN source THEN -amount END, 0)
+       OR (tax + tax_included <> 0) <> (tax_transaction IS NOT NULL))
 ORDER BY number;
 
 SELECT format('Account %s: posting %s of %s is the tax of no invoice.', account_id, transaction, trim_scale(amount))
@@ -116,8 +119,9 @@ FROM invoices
 LEFT JOIN postings
   ON postings.account_id = invoices.account_id AND postings.transaction = invoices.transaction
   AND kind = 'rounding' AND reference = invoices.id AND effective_at >= period_start AND effective_at < period_end
-WHERE residue <> coalesce(CASE 'rounding' WHEN destination THEN amount WHEN source THEN -amount END, 0)
-   OR (residue <> 0) <> (invoices.transaction IS NOT NULL)
+WHERE replaces IS NULL
+  AND (residue <> coalesce(CASE 'rounding' WHEN destination THEN amount WHEN source THEN -amount END, 0)
+       OR (residue <> 0) <> (invoices.transaction IS NOT NULL))
 ORDER BY number;
 
 SELECT format('Account %s: posting %s rounds %s for no invoice.', account_id, transaction, trim_scale(amount))
@@ -129,11 +133,13 @@ WHERE kind = 'rounding'
   )
 ORDER BY account_id, transaction;
 
--- Numbers have no gaps within a series (rules.md Invoices 5).
-SELECT format('Series %s: %s invoices have numbers from %s to %s, and the last one taken is %s.', series, taken, first,
+-- Numbers of invoices and of credit notes have no gaps within a series (rules.md Invoices 5).
+SELECT format('Series %s: %s documents have numbers from %s to %s, and the last one taken is %s.', series, taken, first,
               last, coalesce(last_sequence::text, 'not known'))
 FROM (
-  SELECT series, count(*) AS taken, min(sequence) AS first, max(sequence) AS last FROM invoices GROUP BY series
+  SELECT series, count(DISTINCT sequence) AS taken, min(sequence) AS first, max(sequence) AS last
+  FROM (SELECT series, sequence FROM invoices UNION ALL SELECT series, sequence FROM credit_notes) AS numbered
+  GROUP BY series
 ) AS used
 FULL JOIN invoice_series USING (series)
 WHERE (first, taken, last_sequence) IS DISTINCT FROM (1, last::bigint, last)
@@ -153,6 +159,7 @@ WITH amounts AS (
     opening numeric, top_ups numeric, payments numeric, grants numeric, credit_notes numeric, usage numeric,
     tax numeric, expired numeric, adjustments numeric, closing numeric
   )
+  WHERE replaces IS NULL
   WINDOW periods AS (PARTITION BY account_id ORDER BY period_start)
 ),
 moves AS (

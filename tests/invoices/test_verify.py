@@ -59,7 +59,7 @@ BREAKS = {
     ),
     "a gap": (
         "UPDATE invoices SET sequence = 2, number = left(number, -1) || '2'",
-        ["1 invoices have numbers from 2 to 2, and the last one taken is 1"],
+        ["1 documents have numbers from 2 to 2, and the last one taken is 1"],
     ),
     "a lost number": ("UPDATE invoice_series SET last_sequence = 3", ["from 1 to 1, and the last one taken is 3"]),
     "a wrong number": ("UPDATE invoices SET sequence = 2", ["its number is not that of", "have numbers from 2 to 2"]),
