@@ -220,6 +220,24 @@ def balance_low(account_id: str, dollars: str) -> None:
     console().print(f"A low balance of the account {account.id} is {told}.")
 
 
+@command.command("billing")
+@click.argument("account_id", metavar="ACCOUNT")
+@click.option("--time-zone", type=TimeZone(), help="Whose midnights begin its periods, from the next one on.")
+@click.option("--anchor-day", type=click.IntRange(1, 31), help="Of the month: its periods begin on it, likewise.")
+@click.option("--tax-id", help="As invoices print it.")
+@click.option("--payment-days", type=click.IntRange(0, 365), help="From an invoice to the day it is due.")
+def billing(
+    account_id: str, time_zone: str | None, anchor_day: int | None, tax_id: str | None, payment_days: int | None
+) -> None:
+    """Change how an account is invoiced; what is not named stays."""
+    given = {"time_zone": time_zone, "anchor_day": anchor_day, "tax_id": tax_id, "payment_days": payment_days}
+    named = {name: value for name, value in given.items() if value is not None}
+    account = _change(account_id, checked(AccountChanges, **named))
+    terms = "as everybody" if account.payment_days is None else f"within {account.payment_days} days"
+    begun = f"begin on day {account.anchor_day} in {account.time_zone}"
+    console().print(f"The periods of the account {account.id} {begun}; it pays {terms}.")
+
+
 @command.command("close")
 @click.argument("account_id", metavar="ACCOUNT")
 @click.confirmation_option(prompt="This is for ever, and revokes the account's keys. Go on?")
