@@ -160,13 +160,18 @@ async def replace_invoice(
     It has a number of its own and names the one that it replaces. No money moves; what was paid counts towards it.
     """
     asked = Replacement(invoice_id=invoice_id, reason=data.reason, actor=principal.key_id)
-    issuer = Issuer(name=settings.issuer_name, address=settings.issuer_address, tax_id=settings.issuer_tax_id)
+    issuer = issuer_of(settings)
 
     async def work(conn: Connection) -> CurrentInvoiceView:
         prefixes = {"invoice_prefix": settings.invoice_prefix, "note_prefix": settings.credit_note_prefix}
         return (await current(conn, [await replace(conn, asked, issuer, **prefixes)]))[0]
 
     return await booked_once(request, pool, idempotency_key, CurrentInvoiceView, work)
+
+
+def issuer_of(settings: Settings) -> Issuer:
+    """Who sells, as of today."""
+    return Issuer(name=settings.issuer_name, address=settings.issuer_address, tax_id=settings.issuer_tax_id)
 
 
 @post("/v1/invoices/{invoice_id:str}/payments", guards=[requires("admin")], tags=["invoices"])

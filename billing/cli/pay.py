@@ -1,0 +1,61 @@
+"""`billing pay inv_…`: money counted towards an invoice."""
+
+from datetime import datetime
+
+import click
+import msgspec
+
+from billing import idempotency
+from billing.cli._database import run_with_pool
+from billing.cli._input import Instant, checked
+from billing.cli._print import as_json_option, console, exact, print_json
+from billing.db.pool import Connection, Pool
+from billing.invoices.settlement.api import NewPayment, payment_asked
+from billing.invoices.settlement.payments import pay
+from billing.invoices.settlement.views import PaymentView, payment_view
+from billing.settings import Settings
+from pricing import money
+
+ACTOR = "cli"
+
+
+@click.command("pay")
+@click.argument("invoice", metavar="INVOICE")
+@click.argument("amount", metavar="[AMOUNT]", required=False)
+@click.option("--reference", required=True, help="What names the money: a transfer, a receipt.")
+@click.option("--from-top-up", is_flag=True, help="The money is that of the top-up of this reference, booked already.")
+@click.option("--method", help="How it was paid.")
+@click.option("--paid-at", type=Instant(), help="When it came in.  [default: now]")
+@as_json_option
+def command(
+    invoice: str,
+    amount: str | None,
+    reference: str,
+    from_top_up: bool,
+    method: str | None,
+    paid_at: datetime | None,
+    as_json: bool,
+) -> None:
+    """Count dollars towards an invoice: all that is open of it, if no AMOUNT is given.
+
+    The same reference for the same invoice is the same payment: it is booked once, however often the command is run.
+    """
+    data = checked(
+        NewPayment, reference=reference, amount=amount, from_top_up=from_top_up, method=method, paid_at=paid_at
+    )
+    asked = payment_asked(invoice, data, ACTOR)
+
+    async def once(pool: Pool, _settings: Settings) -> PaymentView:
+        async def work(conn: Connection) -> PaymentView:
+            return payment_view(await pay(conn, asked))
+
+        key = f"pay {invoice} {amount or ''} {reference}"[:255]
+        request = msgspec.json.encode(asked)
+        return await idempotency.once(pool, actor=ACTOR, key=key, request=request, kind=PaymentView, work=work)
+
+    payment = run_with_pool(once)
+    if as_json:
+        print_json(payment)
+    else:
+        paid = exact(money.parse(payment.amount))
+        console().print(f"Payment [bold]{payment.id}[/]: {paid} by {payment.reference} for {payment.invoice}.")
