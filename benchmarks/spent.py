@@ -42,16 +42,16 @@ def told(bench: Bench) -> str:
         "single events, 256 connections": lambda: SECONDS * real(bench, "power", 1, 256, SECONDS).events,
     }
     for name, work in cases.items():
-        before = _seconds(bench)
+        before = seconds(bench)
         events = work()
-        service, database = (1e6 * (now - then) / events for now, then in zip(_seconds(bench), before, strict=True))
+        service, database = (1e6 * (now - then) / events for now, then in zip(seconds(bench), before, strict=True))
         lines.append(f"| {name} | {service:.1f} | {database:.1f} |")
     lines += ["", "| within the service, batches of 1,000 | share |", "|---|---|"]
     lines += [f"| {name} | {share:.0%} |" for name, share in run(_shares(bench)).items()]
     return "\n".join(lines) + "\n"
 
 
-def _seconds(bench: Bench) -> tuple[float, float]:
+def seconds(bench: Bench) -> tuple[float, float]:
     """Processor time until now of the service and of PostgreSQL."""
     service = database = 0.0
     home = str(bench.real.settings.data_dir)
