@@ -11,6 +11,7 @@ from billing.accounts.keys import Principal
 from billing.db.pool import Connection, Pool
 from billing.errors import Fault, Invalid, NotFound
 from billing.http import Cursor, Limit, StrictRequest, requires
+from billing.invoices import files_api
 from billing.invoices.invoice import Issuer
 from billing.invoices.settlement import store
 from billing.invoices.settlement.files import FORMATS
@@ -22,6 +23,7 @@ from billing.invoices.settlement.replacing import Replacement, replace
 from billing.invoices.settlement.views import CreditNoteView, CurrentInvoiceView, PaymentView, payment_view
 from billing.ledger.api import IdempotencyKey, amount_of, booked_once, refused_amount
 from billing.pages import Listing, Page
+from billing.prices.words import Language
 from billing.settings import Settings
 from billing.text import Dollars, Instant, Name
 from billing.times import bounded
@@ -250,12 +252,18 @@ async def list_credit_notes(
 
 @get("/v1/credit-notes/{note_id:str}", guards=[requires("customer", "admin")], tags=["invoices"])
 async def get_credit_note(
-    note_id: FromPath[str], pool: NamedDependency[Pool], principal: NamedDependency[Principal]
+    request: StrictRequest,
+    note_id: FromPath[str],
+    pool: NamedDependency[Pool],
+    principal: NamedDependency[Principal],
+    lang: FromQuery[Language | None] = None,
 ) -> Response[CreditNoteView | bytes]:
-    """One credit note, as JSON. With `.json`, `.csv` or `.ndjson` behind the id it comes as a file of that kind."""
-    name, _, kind = note_id.partition(".")
-    if kind not in ("", *FORMATS):
-        raise NotFound("unknown_format", f"A credit note comes as {' or '.join(FORMATS)}, not as {kind[:20]!r}.")
+    """One credit note, as JSON.
+
+    Behind the id, `.json`, `.csv`, `.ndjson`, `.html`, `.pdf` or `.xml` (EN 16931) asks for a file. HTML and PDF are in
+    `lang`, else in the browser's language.
+    """
+    name, kind = files_api.split(note_id, FORMATS, "A credit note")
     async with pool.connection() as conn:
         found = await store.note(conn, name, principal.account_id)
         if found is None:
@@ -263,8 +271,7 @@ async def get_credit_note(
         shown = (await note_views(conn, [found]))[0]
     if not kind:
         return Response(shown)
-    headers = {"Content-Disposition": f'attachment; filename="{shown.number}.{kind}"'}
-    return Response(FORMATS[kind].print(shown), media_type=FORMATS[kind].media_type, headers=headers)
+    return await files_api.file(request, FORMATS[kind], shown, f"{shown.number}.{kind}", lang)
 
 
 router = Router(

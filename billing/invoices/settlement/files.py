@@ -2,12 +2,14 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import msgspec
 
+from billing.invoices.formats import en16931, html, pdf
 from billing.invoices.formats.csv import cell
+from billing.invoices.render import Format, data
 from billing.invoices.settlement.views import CreditLineView, CreditNoteView
 
 SAME_COLUMNS = ("number", "account", "customer", "invoice", "issued_at", "currency", "record")
@@ -43,15 +45,13 @@ def _records(note: CreditNoteView) -> Iterator[dict[str, object]]:
         yield {**same, "record": name, "amount": document[name]}
 
 
-class Format(NamedTuple):
-    """A kind of file a credit note comes as."""
-
-    media_type: str
-    print: Callable[[CreditNoteView], bytes]
-
-
-FORMATS = {
-    "json": Format("application/json", as_json),
-    "csv": Format("text/csv", as_csv),
-    "ndjson": Format("application/x-ndjson", as_ndjson),
-}
+FORMATS: Mapping[str, Format[CreditNoteView]] = MappingProxyType(
+    {
+        "json": data("application/json", as_json),
+        "csv": data("text/csv", as_csv),
+        "ndjson": data("application/x-ndjson", as_ndjson),
+        "html": Format("text/html", html.note, read=True, policy=html.POLICY),
+        "pdf": Format("application/pdf", pdf.note, read=True),
+        "xml": data("application/xml", en16931.note),
+    }
+)

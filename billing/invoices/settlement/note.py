@@ -121,7 +121,7 @@ def _parts(invoice: Draft, before: Credited, wanted: Sequence[Wanted]) -> dict[i
     parts: dict[int, Part] = {}
     for one in wanted:
         if one.position > len(invoice.lines) or one.position in parts:
-            raise Unprocessable("unknown_line", f"The invoice has no line {one.position} that is not named already.")
+            raise Unprocessable("invalid_line", f"The invoice has no line {one.position} that is not named already.")
         line, taken = invoice.lines[one.position - 1], before.lines.get(one.position, NOTHING)
         parts[one.position] = _part(line, taken, one)
     return parts

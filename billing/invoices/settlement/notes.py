@@ -75,8 +75,18 @@ async def issue(conn: Connection, invoice: Invoice, asked: Credit, taking: Takin
     await store.issue(conn, new, prefix)
     note = await store.note(conn, note_id, invoice.account_id)
     assert note is not None
-    told = {"invoice": invoice.id, "number": note.number, "total": money.format(taking.total), "settle": asked.settle}
-    await audit.record(conn, "credit_note.issue", account=note.account_id, subject=note.id, reason=asked.reason, **told)
+    told = {
+        "number": note.number,
+        "account": note.account_id,
+        "invoice": invoice.id,
+        "currency": note.currency,
+        "subtotal": money.format(taking.subtotal),
+        "tax": money.format(taking.tax),
+        "total": money.format(taking.total),
+        "settle": note.settle,
+        "reason": note.reason,
+    }
+    await audit.record(conn, "credit_note.issue", subject=note.id, **told)
     await outbox.add(conn, "credit_note.issued", note.account_id, {"id": note.id, **told})
     return note
 

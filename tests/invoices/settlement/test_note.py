@@ -134,7 +134,7 @@ def wanted(of: Draft, before: Credited, position: int, kind: str, share: object)
 @pytest.mark.parametrize(
     ("wanted", "code"),
     [
-        (Wanted(position=3), "unknown_line"),
+        (Wanted(position=3), "invalid_line"),
         (Wanted(position=1, amount=11 * CENT), "credit_too_large"),
         (Wanted(position=1, amount=0), "credit_too_large"),
         (Wanted(position=1, quantity=101), "credit_too_large"),
@@ -155,7 +155,7 @@ def test_a_line_is_named_once() -> None:
     of = invoice([line(100, 10)])
     with pytest.raises(Unprocessable) as refused:
         take(of, fresh(of), [Wanted(position=1, amount=CENT), Wanted(position=1, amount=CENT)])
-    assert refused.value.code == "unknown_line"
+    assert refused.value.code == "invalid_line"
 
 
 def test_no_more_than_the_whole_invoice_is_credited() -> None:

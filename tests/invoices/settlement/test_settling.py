@@ -99,7 +99,7 @@ async def test_a_note_is_paid_out_when_the_invoice_is_paid(books: Bookkeeper, in
         ({"lines": [{"position": 1, "amount": "-1"}]}, (400, "invalid_amount")),
         ({"lines": [{"position": 1, "amount": "1", "quantity": 1}]}, (400, "invalid_amount")),
         ({"lines": []}, (400, "invalid_body")),
-        ({"lines": [{"position": 9}]}, (422, "unknown_line")),
+        ({"lines": [{"position": 9}]}, (422, "invalid_line")),
         ({"lines": [{"position": 1, "amount": "32.98"}]}, (422, "credit_too_large")),
     ],
 )
