@@ -1,6 +1,6 @@
 """An account as its invoices see it: its names, calendars and taxes, and the period that is open."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from importlib.resources import files
 from typing import Any
@@ -119,6 +119,14 @@ async def advance(conn: Connection, account_id: str, end: datetime, next_end: da
 async def expect(conn: Connection, account_id: str, end: datetime) -> None:
     """Note when the account's first open period ends."""
     await conn.execute("UPDATE balances SET period_ends_at = %s WHERE account_id = %s", [end, account_id])
+
+
+async def closings(conn: Connection, account_ids: Collection[str]) -> dict[str, datetime]:
+    """When accounts were closed; those that were not are left out."""
+    cursor = await conn.execute(
+        "SELECT id, closed_at FROM accounts WHERE id = ANY(%s) AND closed_at IS NOT NULL", [list(account_ids)]
+    )
+    return {row["id"]: row["closed_at"] for row in await cursor.fetchall()}
 
 
 def _account(row: dict[str, Any]) -> Account:

@@ -5,16 +5,20 @@ Run it in one REPEATABLE READ transaction, so that all of it sees the same insta
 
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from billing.db.pool import Connection
+from billing.invoices import account as accounts
 from billing.invoices import store
 from billing.invoices.invoice import Invoice
 from billing.invoices.lines import Line, lines_of
-from billing.invoices.periods import Calendar, origin
+from billing.invoices.periods import Calendar, Calendars, origin
 from billing.invoices.taxes import Rate, taxes_of
 from billing.proving import Part
 from pricing import money
@@ -73,6 +77,7 @@ async def _line_differences(conn: Connection) -> AsyncIterator[str]:
         usage = await store.usage(conn, {invoice.id: (invoice.account_id, invoice.period) for invoice in readable})
         late = {invoice.account_id for invoice in readable if any(item.late for item in usage[invoice.id])}
         known = await store.known_periods(conn, late)
+        closed = await accounts.closings(conn, {invoice.account_id for invoice in readable})
         for invoice in invoices:
             if isinstance(invoice, store.Unreadable):
                 yield f"Invoice {invoice.number} cannot be read: {invoice.why}."
@@ -81,7 +86,7 @@ async def _line_differences(conn: Connection) -> AsyncIterator[str]:
             periods = partial(origin, known=known.get(invoice.account_id, []), calendar=calendar)
             for difference in _compare(invoice.lines, lines_of(usage[invoice.id], periods)):
                 yield f"Invoice {invoice.number}, {difference}"
-            for difference in _unlike_itself(invoice):
+            for difference in _unlike_itself(invoice, calendar, closed.get(invoice.account_id)):
                 yield f"Invoice {invoice.number}: {difference}"
 
 
@@ -98,8 +103,12 @@ def _compare(stored: Sequence[Line], expected: Sequence[Line]) -> Iterator[str]:
         yield f"line {_name(line)}: is missing."
 
 
-def _unlike_itself(invoice: Invoice) -> Iterator[str]:
-    """Taxes that are not those of their rates."""
+def _unlike_itself(invoice: Invoice, calendar: Calendar, closed_at: datetime | None) -> Iterator[str]:
+    """A period that does not end where its calendar ends it, and taxes that are not those of their rates."""
+    start, end = msgspec.structs.astuple(invoice.period)
+    should_end = Calendars(settings=((start, calendar),), closed_at=closed_at).period(start).end
+    if end != should_end:
+        yield f"its period from {start} ends at {end}, by its calendar at {should_end}."
     rates = [
         Rate(
             id="",

@@ -1,9 +1,15 @@
 """The proof names every difference: each test breaks one thing with the guards off."""
 
+from decimal import Decimal
+
 import pytest
 
+from billing.credits.giving import give
+from billing.credits.grants import NewGrant
 from billing.invoices import verify
-from tests.invoices.conftest import Relay
+from billing.invoices.tax_store import add_rate, assign
+from billing.invoices.taxes import Rate
+from tests.invoices.conftest import Relay, instant
 
 pytestmark = pytest.mark.anyio
 
@@ -77,6 +83,59 @@ async def test_what_is_broken_is_named(own_relay: Relay, what: str) -> None:
     async with own_relay.pool.connection() as conn:
         assert await verify.differences(conn) == []
         await conn.execute("SET session_replication_role = replica")  # no triggers: nothing guards the tables now
+        await conn.execute(change)
+        found = await verify.differences(conn)
+    for sentence in sentences:
+        assert any(sentence in difference for difference in found), found
+
+
+TAXED = {
+    "a tax's amount": (
+        """UPDATE invoices SET taxes = jsonb_set(taxes, '{0,amount}', '"9"')""",
+        ["Tax of 9 on 0.06 should be 0.01", "says taxes of 0.01 and 0 within, but its rates come to 9 and 0"],
+    ),
+    "the tax": ("UPDATE invoices SET tax = 0, total = subtotal", ["its rates come to 0.01", "says 0.01 of tax, not 0"]),
+    "the tax's posting gone": ("DELETE FROM postings WHERE kind = 'tax'", ["its tax 0.01 is not posted"]),
+    "a tax too many": (
+        "UPDATE invoices SET tax_transaction = NULL",
+        ["of 0.01 is the tax of no invoice", "its tax 0.01 is not posted"],
+    ),
+    "the credit that paid": ("UPDATE invoices SET credits_used = 0", ["says 0 of credit paid", "but 0.02 was burnt"]),
+    "the due date": ("UPDATE invoices SET due_date = NULL", ["is due, by no day"]),
+    "the period corrected": (
+        "UPDATE invoice_lines SET correction_start = correction_start - interval '1 day'",
+        ["line gpt-4 input: nothing was used", "line gpt-4 input: is missing"],
+    ),
+    "a correction as if it were not": (
+        "UPDATE invoice_lines SET correction_start = NULL, correction_end = NULL",
+        ["line gpt-4 input: is missing"],
+    ),
+    "the anchor day": ("UPDATE invoices SET anchor_day = 2", ["ends at 2026-11-01 00:00:00+00:00, by its calendar at"]),
+    "payments": (
+        """UPDATE invoices SET statement = statement || '{"payments": "1"}'""",
+        ["says 1 of payments, not 0", "does not add up"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TAXED)
+async def test_what_is_broken_of_taxes_credits_and_corrections_is_named(own_relay: Relay, what: str) -> None:
+    account = await own_relay.account()
+    async with own_relay.pool.connection() as conn:
+        await add_rate(conn, Rate(id="t", name="Tax", percent=Decimal(19)))
+        await assign(conn, account, ["t"], instant("2026-10-15T00:00Z"))
+        await own_relay.close("2026-09", account)
+        grant = NewGrant(
+            account_id=account, category="paid", amount=20 * 10**9, effective_at=instant("2026-10-01T00:00Z"), actor="t"
+        )
+        await give(conn, grant)
+    await own_relay.use(account, "2026-10-02T00:00Z", "2026-09-09T00:00Z", tokens=(1099, 335))
+    invoice = await own_relay.invoiced("2026-10", account)
+    assert [line.correction_of is None for line in invoice.lines] == [True, True, False, False]
+    change, sentences = TAXED[what]
+    async with own_relay.pool.connection() as conn:
+        assert await verify.differences(conn) == []
+        await conn.execute("SET session_replication_role = replica")
         await conn.execute(change)
         found = await verify.differences(conn)
     for sentence in sentences:
