@@ -97,9 +97,17 @@ class Intake:
         except (psycopg.OperationalError, psycopg.InterfaceError, Problem):
             raise
         except Exception as fault:
-            if len(requests) == 1:
-                return [fault]
-            return [(await self._post_gathered([request]))[0] for request in requests]
+            return [fault] if len(requests) == 1 else await self._post_each(requests)
+
+    async def _post_each(self, requests: list[Sent]) -> list[list[Result] | Exception]:
+        """The same, each in a transaction of its own; once the database is away, the rest is not tried."""
+        found: list[list[Result] | Exception] = []
+        for request in requests:
+            try:
+                found += await self._post_gathered([request])
+            except (psycopg.OperationalError, psycopg.InterfaceError, Problem) as fault:
+                return found + [fault] * (len(requests) - len(found))
+        return found
 
     async def _post(self, conn: Connection, requests: list[Sent]) -> list[list[Result]]:
         found = await self._assess(conn, requests)
