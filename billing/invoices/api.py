@@ -18,6 +18,7 @@ from billing.http import Cursor, Limit, StrictRequest, requires
 from billing.invoices import files_api, store
 from billing.invoices.close import OUTCOMES, Outcome, Result, Summary, close_month
 from billing.invoices.periods import label_of, month
+from billing.invoices.render import FORMATS
 from billing.invoices.settlement import reading
 from billing.invoices.settlement.standing import Status
 from billing.invoices.settlement.views import CurrentInvoiceView
@@ -99,14 +100,14 @@ async def get_invoice(
     16931) asks for a file of that kind, which never changes. HTML and PDF are in `lang`, else in the browser's
     language.
     """
-    name, kind = files_api.split(invoice_id)
+    name, kind = files_api.split(invoice_id, FORMATS, "An invoice")
     async with pool.connection() as conn:
         invoice = await store.find(conn, name, principal.account_id)
         if invoice is None:
             raise NotFound("unknown_invoice", f"There is no invoice {name[:80]}.")
         if not kind:
             return Response((await reading.current(conn, [invoice]))[0])
-    return await files_api.file(request, view(invoice), kind, lang)
+    return await files_api.file(request, FORMATS[kind], view(invoice), f"{invoice.number}.{kind}", lang)
 
 
 class AccountStatement(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
-"""An invoice as a file over HTTP."""
+"""An invoice or a credit note as a file over HTTP."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from anyio import to_thread
@@ -7,28 +8,27 @@ from litestar import Response
 
 from billing.errors import NotFound
 from billing.http import StrictRequest
-from billing.invoices import render
-from billing.invoices.view import InvoiceView
+from billing.invoices.render import Format, Shown
 from billing.prices.words import Language, preferred
 
 
-def split(name: str) -> tuple[str, str]:
-    """`inv_1.focus.csv` as the invoice's id and the kind of file, "" for none. Raises NotFound for no such kind."""
-    invoice_id, _, kind = name.partition(".")
-    if kind not in ("", *render.FORMATS):
-        *others, last = render.FORMATS
-        known = f"{', '.join(others)} or {last}"
-        raise NotFound("unknown_format", f"An invoice comes as {known}, not as {kind[:20]!r}.")
-    return invoice_id, kind
+def split(name: str, kinds: Iterable[str], what: str) -> tuple[str, str]:
+    """`inv_1.focus.csv` as an id and the kind of file, "" for none. Raises NotFound for a kind there is not."""
+    thing_id, _, kind = name.partition(".")
+    *others, last = kinds
+    if kind not in ("", *others, last):
+        raise NotFound("unknown_format", f"{what} comes as {', '.join(others)} or {last}, not as {kind[:20]!r}.")
+    return thing_id, kind
 
 
-async def file(request: StrictRequest, shown: InvoiceView, kind: str, lang: Language | None) -> Response[Any]:
-    """The invoice as a file of a kind there is: for people in `lang`, else in the browser's language."""
-    form = render.FORMATS[kind]
+async def file(
+    request: StrictRequest, form: Format[Shown], shown: Shown, name: str, lang: Language | None
+) -> Response[Any]:
+    """What is shown as a file of this name: for people in `lang`, else in the browser's language."""
     language = lang or preferred(request.headers.get("Accept-Language", ""))
     content = await to_thread.run_sync(form.print, shown, language)
     headers = {
-        "Content-Disposition": f'{form.disposition}; filename="{shown.number or "draft"}.{kind}"',
+        "Content-Disposition": f'{form.disposition}; filename="{name}"',
         "X-Content-Type-Options": "nosniff",
     }
     if form.read:

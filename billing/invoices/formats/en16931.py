@@ -4,6 +4,7 @@ Where the standard and our invoice differ:
 - A price is per `unit_size` of what is counted (BT-149), a quantity is of what is counted (`C62`), seconds are `SEC`.
 - Prices that contain tax: the lines keep their amounts, and an allowance on the document takes the tax out of them.
 - Several taxes on the same amount are one category with the sum of their rates, since the standard has one a line.
+- What is credited of a line by its amount is one piece at that price.
 - What the balance left due in fractions of a cent is rounded to cents, since amounts have two decimals.
 - A country is what the last line of an address is (`IE`), or the first letters of a tax id; without both the party
   has none, which receivers may refuse (BR-9, BR-11).
@@ -11,6 +12,7 @@ Terms are cited as the standard has them: BT-1 is the number of the invoice.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import NamedTuple
@@ -20,14 +22,17 @@ from zoneinfo import ZoneInfo
 
 from billing.errors import Unprocessable
 from billing.invoices.formats.sheet import dimension
-from billing.invoices.view import InvoiceView, LineView
+from billing.invoices.invoice import Customer, Issuer
+from billing.invoices.settlement.views import CreditedInvoiceView, CreditLineView, CreditNoteView
+from billing.invoices.view import InvoiceView, LineView, PeriodView, TaxView
 from pricing import money
 
 PROFILE = "urn:cen.eu:en16931:2017"
-INVOICE = "380"
+INVOICE, CREDIT_NOTE = "380", "381"
 SPACES = {
     "rsm": "urn:un:unece:uncefact:data:standard:CrossIndustryInvoice:100",
     "ram": "urn:un:unece:uncefact:data:standard:ReusableAggregateBusinessInformationEntity:100",
+    "qdt": "urn:un:unece:uncefact:data:standard:QualifiedDataType:100",
     "udt": "urn:un:unece:uncefact:data:standard:UnqualifiedDataType:100",
 }
 _UNITS = {"second": "SEC", "minute": "SEC", "hour": "SEC", "audio_hour": "SEC"}
@@ -46,63 +51,119 @@ class Category(NamedTuple):
     reason: str | None
 
 
+class Bill(NamedTuple):
+    """What an invoice and a credit note have in common. `credits` is the invoice (BG-3) that a note corrects."""
+
+    code: str
+    number: str
+    issued_at: datetime
+    credits: CreditedInvoiceView | None
+    issuer: Issuer
+    customer: Customer
+    period: PeriodView
+    currency: str
+    lines: Sequence[LineView | CreditLineView]
+    taxes: Sequence[TaxView]
+    subtotal: str
+    tax_included: str
+    total: str
+    due: str
+    due_date: date | None
+
+
 def document(shown: InvoiceView) -> bytes:
     """The invoice as XML. Raises Unprocessable for a draft: the standard knows none."""
     if shown.number is None or shown.finalized_at is None:
         raise Unprocessable("draft_has_no_number", "A draft has no number, which the structured invoice must have.")
+    return _written(
+        Bill(
+            code=INVOICE,
+            number=shown.number,
+            issued_at=shown.finalized_at,
+            credits=None,
+            due=shown.amount_due,
+            due_date=shown.due_date,
+            **{name: getattr(shown, name) for name in _SAME},
+        )
+    )
+
+
+def note(shown: CreditNoteView) -> bytes:
+    """The credit note as XML. Its amounts are what is given back, all of it due: to the customer."""
+    return _written(
+        Bill(
+            code=CREDIT_NOTE,
+            number=shown.number,
+            issued_at=shown.issued_at,
+            credits=shown.invoice,
+            due=shown.total,
+            due_date=None,
+            **{name: getattr(shown, name) for name in _SAME},
+        )
+    )
+
+
+_SAME = ("issuer", "customer", "period", "currency", "lines", "taxes", "subtotal", "tax_included", "total")
+
+
+def _written(bill: Bill) -> bytes:
     root = Element("rsm:CrossIndustryInvoice", {f"xmlns:{prefix}": name for prefix, name in SPACES.items()})
     context = _in(root, "rsm:ExchangedDocumentContext")
     _in(_in(context, "ram:GuidelineSpecifiedDocumentContextParameter"), "ram:ID", PROFILE)
     head = _in(root, "rsm:ExchangedDocument")
-    _in(head, "ram:ID", shown.number)
-    _in(head, "ram:TypeCode", INVOICE)
-    _date(_in(head, "ram:IssueDateTime"), _day(shown.finalized_at, shown))
-    category = _category(shown)
+    _in(head, "ram:ID", bill.number)
+    _in(head, "ram:TypeCode", bill.code)
+    _date(_in(head, "ram:IssueDateTime"), _day(bill.issued_at, bill))
+    category = _category(bill)
     transaction = _in(root, "rsm:SupplyChainTradeTransaction")
-    if not shown.lines:
+    if not bill.lines:
         _nothing(transaction, category)
-    for position, line in enumerate(shown.lines, start=1):
-        _line(transaction, position, line, category, shown)
+    for position, line in enumerate(bill.lines, start=1):
+        _line(transaction, getattr(line, "position", position), line, category, bill)
     agreement = _in(transaction, "ram:ApplicableHeaderTradeAgreement")
-    _party(agreement, "ram:SellerTradeParty", shown.issuer.name, shown.issuer.address, shown.issuer.tax_id, category)
-    buyer = shown.customer
+    seller, buyer = bill.issuer, bill.customer
+    _party(agreement, "ram:SellerTradeParty", seller.name, seller.address, seller.tax_id, category)
     _party(agreement, "ram:BuyerTradeParty", buyer.name, buyer.address or "", buyer.tax_id, category)
     delivery = _in(transaction, "ram:ApplicableHeaderTradeDelivery")
     delivered = _in(_in(delivery, "ram:ActualDeliverySupplyChainEvent"), "ram:OccurrenceDateTime")
-    _date(delivered, _day(shown.period.end - timedelta(microseconds=1), shown))
-    _settlement(transaction, shown, category)
+    _date(delivered, _last_day(bill.period.end, bill))
+    _settlement(transaction, bill, category)
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="unicode")
     return f"<?xml version='1.0' encoding='UTF-8'?>\n{text}\n".encode()
 
 
-def _category(shown: InvoiceView) -> Category:
+def _category(bill: Bill) -> Category:
     """The one category of all lines, from the taxes there are."""
-    if not shown.taxes:
-        return Category("O", "0", shown.subtotal, "0", "Not subject to VAT")
-    reasons = " ".join(tax.note for tax in shown.taxes if tax.note)
-    taxable, tax = shown.taxes[0].taxable, _total(*(each.amount for each in shown.taxes))
-    if any(each.reverse_charge for each in shown.taxes):
+    if not bill.taxes:
+        return Category("O", "0", bill.subtotal, "0", "Not subject to VAT")
+    reasons = " ".join(tax.note for tax in bill.taxes if tax.note)
+    taxable, tax = bill.taxes[0].taxable, _total(*(each.amount for each in bill.taxes))
+    if any(each.reverse_charge for each in bill.taxes):
         return Category("AE", "0", taxable, "0", reasons or "Reverse charge")
-    percent = f"{sum(Decimal(each.percent) for each in shown.taxes):f}"
+    percent = f"{sum(Decimal(each.percent) for each in bill.taxes):f}"
     if Decimal(percent) == 0:
         return Category("E", "0", taxable, "0", reasons) if reasons else Category("Z", "0", taxable, "0", None)
     return Category("S", percent, taxable, tax, None)
 
 
-def _line(transaction: Element, position: int, line: LineView, category: Category, shown: InvoiceView) -> None:
+def _line(transaction: Element, position: int, line: LineView | CreditLineView, category: Category, bill: Bill) -> None:
     item = _in(transaction, "ram:IncludedSupplyChainTradeLineItem")
     _in(_in(item, "ram:AssociatedDocumentLineDocument"), "ram:LineID", str(position))
     product = _in(item, "ram:SpecifiedTradeProduct")
     _in(product, "ram:SellerAssignedID", line.entry)
     _in(product, "ram:Name", " ".join(filter(None, (line.model, dimension(line.dimension, "en"), line.variant))))
-    _prices(_in(item, "ram:SpecifiedLineTradeAgreement"), line)
-    delivered = _in(item, "ram:SpecifiedLineTradeDelivery")
-    _in(delivered, "ram:BilledQuantity", str(line.quantity), unitCode=_unit(line))
+    priced, delivered = (_in(item, f"ram:SpecifiedLineTrade{part}") for part in ("Agreement", "Delivery"))
+    if line.quantity or line.amount == "0":
+        _prices(priced, line)
+        _in(delivered, "ram:BilledQuantity", str(line.quantity), unitCode=_unit(line))
+    else:
+        _in(_in(priced, "ram:NetPriceProductTradePrice"), "ram:ChargeAmount", line.amount)
+        _in(delivered, "ram:BilledQuantity", "1", unitCode="C62")
     settled = _in(item, "ram:SpecifiedLineTradeSettlement")
     _tax_kind(_in(settled, "ram:ApplicableTradeTax"), category)
-    if line.correction_of:
-        _period(settled, line.correction_of.start, line.correction_of.end, shown)
+    if isinstance(line, LineView) and line.correction_of:
+        _period(settled, line.correction_of.start, line.correction_of.end, bill)
     _in(_in(settled, "ram:SpecifiedTradeSettlementLineMonetarySummation"), "ram:LineTotalAmount", _cents(line.amount))
 
 
@@ -119,7 +180,7 @@ def _nothing(transaction: Element, category: Category) -> None:
     _in(_in(settled, "ram:SpecifiedTradeSettlementLineMonetarySummation"), "ram:LineTotalAmount", "0.00")
 
 
-def _prices(agreement: Element, line: LineView) -> None:
+def _prices(agreement: Element, line: LineView | CreditLineView) -> None:
     """The official price less what the multiplier takes off, or the price alone where it takes nothing off."""
     official = Decimal(line.official_unit_price)
     with localcontext(prec=60):
@@ -134,7 +195,7 @@ def _prices(agreement: Element, line: LineView) -> None:
     _price(_in(agreement, "ram:NetPriceProductTradePrice"), net, line)
 
 
-def _price(price: Element, dollars: Decimal, line: LineView) -> None:
+def _price(price: Element, dollars: Decimal, line: LineView | CreditLineView) -> None:
     _in(price, "ram:ChargeAmount", _plain(dollars))
     _in(price, "ram:BasisQuantity", str(line.unit_size), unitCode=_unit(line))
 
@@ -159,20 +220,25 @@ def _party(agreement: Element, tag: str, name: str, address: str, tax_id: str | 
         _in(_in(party, "ram:SpecifiedTaxRegistration"), "ram:ID", tax_id, schemeID="VA")
 
 
-def _settlement(transaction: Element, shown: InvoiceView, category: Category) -> None:
+def _settlement(transaction: Element, bill: Bill, category: Category) -> None:
     settlement = _in(transaction, "ram:ApplicableHeaderTradeSettlement")
-    _in(settlement, "ram:InvoiceCurrencyCode", shown.currency)
+    _in(settlement, "ram:InvoiceCurrencyCode", bill.currency)
     tax = _in(settlement, "ram:ApplicableTradeTax")
     _in(tax, "ram:CalculatedAmount", _cents(category.tax))
     _tax_kind(tax, category)
-    _period(settlement, shown.period.start, shown.period.end, shown)
-    if shown.tax_included != "0":
-        _tax_taken_out(settlement, shown.tax_included, category)
-    if shown.due_date:
-        _date(_in(_in(settlement, "ram:SpecifiedTradePaymentTerms"), "ram:DueDateDateTime"), shown.due_date)
-    elif shown.amount_due != "0":
+    _period(settlement, bill.period.start, bill.period.end, bill)
+    if bill.tax_included != "0":
+        _tax_taken_out(settlement, bill.tax_included, category)
+    if bill.due_date:
+        _date(_in(_in(settlement, "ram:SpecifiedTradePaymentTerms"), "ram:DueDateDateTime"), bill.due_date)
+    elif bill.due != "0":
         _in(_in(settlement, "ram:SpecifiedTradePaymentTerms"), "ram:Description", "Payable on receipt")
-    _sums(settlement, shown, category)
+    _sums(settlement, bill, category)
+    if bill.credits:
+        reference = _in(settlement, "ram:InvoiceReferencedDocument")
+        _in(reference, "ram:IssuerAssignedID", bill.credits.number)
+        issued = _day(bill.credits.finalized_at, bill)
+        _in(_in(reference, "ram:FormattedIssueDateTime"), "qdt:DateTimeString", f"{issued:%Y%m%d}", format="102")
 
 
 def _tax_taken_out(settlement: Element, amount: str, category: Category) -> None:
@@ -183,16 +249,16 @@ def _tax_taken_out(settlement: Element, amount: str, category: Category) -> None
     _tax_kind(_in(allowance, "ram:CategoryTradeTax"), category, with_reason=False)
 
 
-def _sums(settlement: Element, shown: InvoiceView, category: Category) -> None:
-    due = Decimal(shown.amount_due).quantize(Decimal("0.01"), ROUND_HALF_UP)
+def _sums(settlement: Element, bill: Bill, category: Category) -> None:
+    due = Decimal(bill.due).quantize(Decimal("0.01"), ROUND_HALF_UP)
     sums = _in(settlement, "ram:SpecifiedTradeSettlementHeaderMonetarySummation")
-    _in(sums, "ram:LineTotalAmount", _cents(shown.subtotal))
-    if shown.tax_included != "0":
-        _in(sums, "ram:AllowanceTotalAmount", _cents(shown.tax_included))
+    _in(sums, "ram:LineTotalAmount", _cents(bill.subtotal))
+    if bill.tax_included != "0":
+        _in(sums, "ram:AllowanceTotalAmount", _cents(bill.tax_included))
     _in(sums, "ram:TaxBasisTotalAmount", _cents(category.taxable))
-    _in(sums, "ram:TaxTotalAmount", _cents(category.tax), currencyID=shown.currency)
-    _in(sums, "ram:GrandTotalAmount", _cents(shown.total))
-    _in(sums, "ram:TotalPrepaidAmount", f"{Decimal(shown.total) - due:.2f}")
+    _in(sums, "ram:TaxTotalAmount", _cents(category.tax), currencyID=bill.currency)
+    _in(sums, "ram:GrandTotalAmount", _cents(bill.total))
+    _in(sums, "ram:TotalPrepaidAmount", f"{Decimal(bill.total) - due:.2f}")
     _in(sums, "ram:DuePayableAmount", f"{due:.2f}")
 
 
@@ -209,22 +275,26 @@ def _tax_kind(tax: Element, category: Category, with_reason: bool = True) -> Non
         _in(tax, "ram:RateApplicablePercent", category.percent)
 
 
-def _period(settlement: Element, start: datetime, end: datetime, shown: InvoiceView) -> None:
+def _period(settlement: Element, start: datetime, end: datetime, bill: Bill) -> None:
     """From the first to the last day, both within."""
     period = _in(settlement, "ram:BillingSpecifiedPeriod")
-    _date(_in(period, "ram:StartDateTime"), _day(start, shown))
-    _date(_in(period, "ram:EndDateTime"), _day(end - timedelta(microseconds=1), shown))
+    _date(_in(period, "ram:StartDateTime"), _day(start, bill))
+    _date(_in(period, "ram:EndDateTime"), _last_day(end, bill))
 
 
-def _day(at: datetime, shown: InvoiceView) -> date:
-    return at.astimezone(ZoneInfo(shown.period.time_zone)).date()
+def _day(at: datetime, bill: Bill) -> date:
+    return at.astimezone(ZoneInfo(bill.period.time_zone)).date()
+
+
+def _last_day(end: datetime, bill: Bill) -> date:
+    return _day(end - timedelta(microseconds=1), bill)
 
 
 def _date(parent: Element, day: date) -> None:
     _in(parent, "udt:DateTimeString", f"{day:%Y%m%d}", format="102")
 
 
-def _unit(line: LineView) -> str:
+def _unit(line: LineView | CreditLineView) -> str:
     return _UNITS.get(line.unit, "C62")
 
 

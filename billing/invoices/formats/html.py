@@ -8,7 +8,8 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from billing.invoices.formats.sheet import sheet
+from billing.invoices.formats.sheet import Sheet, note_sheet, sheet
+from billing.invoices.settlement.views import CreditNoteView
 from billing.invoices.view import InvoiceView
 from billing.prices.words import Language
 
@@ -23,6 +24,14 @@ POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form
 
 
 def document(shown: InvoiceView, language: Language) -> bytes:
-    parts = msgspec.to_builtins(sheet(shown, language))
+    return _page(sheet(shown, language))
+
+
+def note(shown: CreditNoteView, language: Language) -> bytes:
+    return _page(note_sheet(shown, language))
+
+
+def _page(laid_out: Sheet) -> bytes:
+    parts = msgspec.to_builtins(laid_out)
     page = _templates.get_template("invoice.html").render(**parts, style=Markup(_STYLE))  # noqa: S704, our own file
     return page.encode()

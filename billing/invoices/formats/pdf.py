@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -19,8 +20,9 @@ import msgspec
 
 from billing.errors import Unprocessable
 from billing.invoices.formats import en16931
-from billing.invoices.formats.sheet import sheet
+from billing.invoices.formats.sheet import Sheet, note_sheet, sheet
 from billing.invoices.formats.words import WORDS
+from billing.invoices.settlement.views import CreditNoteView
 from billing.invoices.view import InvoiceView
 from billing.prices.words import Language
 
@@ -63,14 +65,22 @@ class Press:
             raise Unprocessable(
                 "invoice_too_long", f"An invoice of more than {LINES_MAX} lines comes as HTML and data, not as PDF."
             )
-        request = {
-            "sheet": msgspec.json.encode(printable(msgspec.to_builtins(sheet(shown, language)))).decode(),
-            "invoice": en16931.document(shown).decode() if shown.number else "",
-            "at": int(shown.finalized_at.timestamp()) if shown.finalized_at else 0,
-        }
-        return self._set(msgspec.json.encode(request))
+        attached = en16931.document(shown) if shown.number else b""
+        return self._set(sheet(shown, language), attached, shown.finalized_at)
 
-    def _set(self, request: bytes) -> bytes:
+    def note(self, shown: CreditNoteView, language: Language) -> bytes:
+        """The credit note as PDF. Raises PressError."""
+        return self._set(note_sheet(shown, language), en16931.note(shown), shown.issued_at)
+
+    def _set(self, laid_out: Sheet, attached: bytes, at: datetime | None) -> bytes:
+        request = {
+            "sheet": msgspec.json.encode(printable(msgspec.to_builtins(laid_out))).decode(),
+            "invoice": attached.decode(),
+            "at": int(at.timestamp()) if at else 0,
+        }
+        return self._answer(msgspec.json.encode(request))
+
+    def _answer(self, request: bytes) -> bytes:
         if self._process is None or self._left == 0:
             self._end()
             self._process, self._left = _start(), DOCUMENTS_MAX
@@ -100,6 +110,12 @@ def document(shown: InvoiceView, language: Language) -> bytes:
     """One invoice as PDF, as `Press.document`, when one of the few presses is free."""
     with _presses, Press() as press:
         return press.document(shown, language)
+
+
+def note(shown: CreditNoteView, language: Language) -> bytes:
+    """One credit note as PDF, likewise."""
+    with _presses, Press() as press:
+        return press.note(shown, language)
 
 
 def _start() -> subprocess.Popen[bytes]:

@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from billing.invoices.formats.words import WORDS, day
+from billing.invoices.invoice import Customer, Issuer
+from billing.invoices.settlement.views import CreditLineView, CreditNoteView
 from billing.invoices.view import CorrectedView, InvoiceView, LineView, TaxView
 from billing.prices.words import Language
 from pricing import units
@@ -89,7 +91,7 @@ def sheet(shown: InvoiceView, language: Language) -> Sheet:
         title=f"{words['invoice']} ({words['draft']})" if draft else words["invoice"],
         number=shown.number or words["draft"],
         banner=words["draft_note"] if draft else "",
-        parties=_parties(shown, words),
+        parties=_parties(shown.issuer, shown.customer, words),
         facts=_facts(shown, language),
         headline=headline,
         headline_note=headline_note,
@@ -101,6 +103,39 @@ def sheet(shown: InvoiceView, language: Language) -> Sheet:
         how=_how(shown, words),
         evidence=[_evidence(position, line, shown) for position, line in enumerate(shown.lines, start=1)],
         evidence_note=words["evidence_note"].format(zone=shown.period.time_zone),
+    )
+
+
+def note_sheet(note: CreditNoteView, language: Language) -> Sheet:
+    """Everything a credit note says on paper: the parts of lines it gives back, and no statement."""
+    words = WORDS[language]
+    zone = note.period.time_zone
+    facts = {
+        "note_number": note.number,
+        "issued": day(note.issued_at.astimezone(ZoneInfo(zone)), language),
+        "of_invoice": note.invoice.number,
+        "period": span(note.period.start, note.period.end, zone, language),
+        "account": note.account,
+        "reason": note.reason,
+    }
+    return Sheet(
+        language=language,
+        words=words,
+        title=words["credit_note"],
+        number=note.number,
+        banner="",
+        parties=_parties(note.issuer, note.customer, words),
+        facts=[Fact(words[name], value) for name, value in facts.items() if value],
+        headline=Fact(words["credited"], f"{note.currency} {amount(note.total)}"),
+        headline_note=words[f"settle:{note.settle}"],
+        currency=note.currency,
+        rows=[_credited(line, language) for line in note.lines],
+        totals=_sums(note.subtotal, note.taxes, note.total, words),
+        notes=[tax.note for tax in note.taxes if tax.note],
+        statement=[],
+        how=[words["how_note"]],
+        evidence=[],
+        evidence_note="",
     )
 
 
@@ -131,8 +166,7 @@ def span(start: datetime, end: datetime, time_zone: str, language: Language) -> 
     return f"{day(first, language)} – {day(last, language)}"
 
 
-def _parties(shown: InvoiceView, words: dict[str, str]) -> list[Party]:
-    issuer, customer = shown.issuer, shown.customer
+def _parties(issuer: Issuer, customer: Customer, words: dict[str, str]) -> list[Party]:
     said = [_party(words["from"], issuer.name, issuer.address, issuer.tax_id, words)]
     email = [customer.email] if customer.email else []
     bought = _party(words["to"], customer.name, customer.address or "", customer.tax_id, words)
@@ -172,23 +206,38 @@ def _headline(shown: InvoiceView, language: Language) -> tuple[Fact, str]:
     return Fact(words["due"], f"{shown.currency} {amount(shown.amount_due)}"), note
 
 
+def _credited(line: CreditLineView, language: Language) -> Row:
+    """A part of a line; one that was credited by its amount has no quantity."""
+    of_line = _of_line(line, language)
+    if line.quantity == 0:
+        of_line |= {"quantity": "", "counted": ""}
+    return Row(position=str(line.position), note="", exact="", **of_line)
+
+
 def _row(position: int, line: LineView, shown: InvoiceView, language: Language) -> Row:
+    return Row(
+        position=str(position),
+        note=_late(line.correction_of, shown.period.time_zone, language),
+        exact=grouped(line.amount_exact),
+        **_of_line(line, language),
+    )
+
+
+def _of_line(line: LineView | CreditLineView, language: Language) -> dict[str, str]:
+    """What a line and the credit for one have in common."""
     words = WORDS[language]
     usage = dimension(line.dimension, language)
     counted = units.UNITS[line.unit].thing if line.unit in units.UNITS else ""
-    return Row(
-        position=str(position),
-        model=line.model,
-        usage=f"{usage} · {line.variant.replace('|', ' · ')}" if line.variant else usage,
-        note=_late(line.correction_of, shown.period.time_zone, language),
-        quantity=grouped(str(line.quantity)),
-        counted=words.get(f"{counted}_count", ""),
-        price=grouped(line.official_unit_price),
-        unit=words.get(line.unit, line.unit),
-        multiplier=line.multiplier,
-        exact=grouped(line.amount_exact),
-        amount=amount(line.amount),
-    )
+    return {
+        "model": line.model,
+        "usage": f"{usage} · {line.variant.replace('|', ' · ')}" if line.variant else usage,
+        "quantity": grouped(str(line.quantity)),
+        "counted": words.get(f"{counted}_count", ""),
+        "price": grouped(line.official_unit_price),
+        "unit": words.get(line.unit, line.unit),
+        "multiplier": line.multiplier,
+        "amount": amount(line.amount),
+    }
 
 
 def _late(corrected: CorrectedView | None, time_zone: str, language: Language) -> str:
@@ -197,15 +246,21 @@ def _late(corrected: CorrectedView | None, time_zone: str, language: Language) -
     return WORDS[language]["late"].format(period=span(corrected.start, corrected.end, time_zone, language))
 
 
-def _totals(shown: InvoiceView, words: dict[str, str]) -> list[Fact]:
+def _sums(subtotal: str, taxes: list[TaxView], total: str, words: dict[str, str]) -> list[Fact]:
+    """From the sum of the lines to the total, with what taxes are on top of it and within it."""
+
     def tax(name: str, each: TaxView) -> Fact:
         label = words[name].format(name=each.name, percent=each.percent, taxable=amount(each.taxable))
         return Fact(label, amount(each.amount))
 
-    rows = [Fact(words["subtotal"], amount(shown.subtotal))]
-    rows += [tax("tax_on", each) for each in shown.taxes if not each.inclusive]
-    rows += [Fact(words["total"], amount(shown.total), strong=True)]
-    rows += [tax("tax_in", each) for each in shown.taxes if each.inclusive]
+    rows = [Fact(words["subtotal"], amount(subtotal))]
+    rows += [tax("tax_on", each) for each in taxes if not each.inclusive]
+    rows += [Fact(words["total"], amount(total), strong=True)]
+    return rows + [tax("tax_in", each) for each in taxes if each.inclusive]
+
+
+def _totals(shown: InvoiceView, words: dict[str, str]) -> list[Fact]:
+    rows = _sums(shown.subtotal, shown.taxes, shown.total, words)
     balance = "given_back" if shown.applied.balance.startswith("-") else "applied_balance"
     paid = {"applied_credits": shown.applied.credits, balance: shown.applied.balance}
     rows += [Fact(words[name], amount(negated(by))) for name, by in paid.items() if by != "0"]

