@@ -45,6 +45,7 @@ MEANINGS: dict[Outcome, str] = {
 def command(month: str, account: str | None, out: Path | None) -> None:
     """Close a month: one invoice for each account that used something, in its own time zone.
 
+    Of an account whose periods begin on another day than the first, the period that ends within the month.
     Running it again changes nothing and does what was left. Exits with 1 when an account could not be closed.
     """
     console = Console(highlight=False)

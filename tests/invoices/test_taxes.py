@@ -108,6 +108,8 @@ async def test_a_tax_on_top_is_taken_from_the_wallet_and_the_statement_meets_the
         }
     ]
     assert (shown["tax"], shown["tax_included"], shown["statement"]["tax"]) == ("2.85", "0", "2.85")
+    october = await client.get(f"/v1/statements?account={account}&from=2026-10-01&to=2026-11-01")
+    assert october.json()["statement"] == shown["statement"]
     async with relay.pool.connection() as conn:
         assert await verify.differences(conn) == []
 
