@@ -1,11 +1,14 @@
 """Webhooks over HTTP and from the command line."""
 
+import asyncio
 import json
 import subprocess
+from pathlib import Path
 
 import anyio.to_thread
 import httpx
 import msgspec
+import psycopg
 import pytest
 
 from billing.accounts import keys
@@ -13,7 +16,7 @@ from billing.app import create_app
 from billing.settings import Settings
 from tests import factories
 from tests.serving import ADMIN_KEY, billing, serving
-from tests.webhooks.receiver import Receiver
+from tests.webhooks.receiver import Got, Receiver
 
 pytestmark = pytest.mark.anyio
 
@@ -133,7 +136,7 @@ async def test_a_customer_sees_and_makes_only_their_own(client: httpx.AsyncClien
     assert code(await client.get("/v1/webhooks", headers=gateway)) == "wrong_scope"
 
 
-async def test_commands(fresh_database: str, receiver: Receiver, tmp_path) -> None:
+async def test_commands(fresh_database: str, receiver: Receiver, tmp_path: Path) -> None:
     """Beside a service that is there for a while, and again later."""
     settings = {"BILLING_DATABASE_URL": fresh_database, "BILLING_WEBHOOK_PRIVATE": "true"}
 
@@ -163,3 +166,38 @@ async def test_commands(fresh_database: str, receiver: Receiver, tmp_path) -> No
     with serving(settings, tmp_path):
         assert (await receiver.wait_for(3))[2].id == got.id
     await run("remove", webhook)
+
+
+async def test_a_service_that_is_killed_while_it_sends_sends_again(
+    fresh_database: str, receiver: Receiver, tmp_path: Path
+) -> None:
+    settings = {"BILLING_DATABASE_URL": fresh_database, "BILLING_WEBHOOK_PRIVATE": "true"}
+    never = asyncio.Event()
+    receiver_answers, receiver.answer = receiver.answer, Never(never)
+    with serving(settings, tmp_path) as server:
+        async with httpx.AsyncClient(base_url=server.url, headers=server.headers) as client:
+            secret = (await client.post("/v1/webhooks", json={"url": receiver.url})).json()["secret"]
+            made = (await client.post("/v1/keys", json={"scope": "gateway", "name": "g"})).json()
+            await client.delete(f"/v1/keys/{made['key']['id']}")
+        [first] = await receiver.wait_for(1)
+        server.process.kill()
+        server.process.wait()
+    never.set()
+    receiver.answer = receiver_answers
+    async with await psycopg.AsyncConnection.connect(fresh_database, autocommit=True) as conn:
+        await conn.execute("UPDATE webhook_deliveries SET due_at = now()")  # the dead one's claim has run out
+    with serving(settings, tmp_path):
+        again = (await receiver.wait_for(2))[1]
+    assert (again.id, again.body) == (first.id, first.body)
+    again.verify(secret)
+
+
+class Never:
+    """Answers nothing before it is told to."""
+
+    def __init__(self, until: asyncio.Event) -> None:
+        self.until = until
+
+    async def __call__(self, _got: Got) -> bytes:
+        await self.until.wait()
+        return b""

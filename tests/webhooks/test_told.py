@@ -15,6 +15,8 @@ from billing.outbox import Mismatches
 from pricing import money
 from tests import factories
 from tests.invoices.conftest import Relay
+from tests.metering.contents import ANSWER, ANSWER_TOKENS, HELLO, HELLO_TOKENS
+from tests.metering.events import batch, event
 
 pytestmark = pytest.mark.anyio
 
@@ -143,6 +145,20 @@ async def test_a_revoked_key_is_told_once(conn: Connection) -> None:
     await accounts.close(conn, account)
     await accounts.close(conn, account)
     assert [data["key"] for _, data in await told(conn, account)] == [key.id for key in made]
+
+
+async def test_what_is_reported_wrongly_is_told_by_its_batch(relay: Relay, conn: Connection) -> None:
+    account = await relay.account()
+    content = {"request": HELLO, "response": ANSWER}
+    true = {"prompt_tokens": HELLO_TOKENS, "completion_tokens": ANSWER_TOKENS}
+    over = {"prompt_tokens": HELLO_TOKENS + 500, "completion_tokens": ANSWER_TOKENS}
+    sent = [event(account, "a", usage=true, content=content), event(account, "b", usage=over, content=content)]
+    await relay.intake.post(batch(*sent))
+    await relay.intake.post(batch(sent[1]))  # a duplicate
+    await relay.intake.close()
+    [(kind, data)] = await told(conn, account)
+    assert (kind, data["over_reported"], data["under_reported"]) == ("verification.mismatch", 1, 0)
+    assert 0 < data["excess"] <= 500
 
 
 async def test_mismatches_of_some_minutes_are_one_message(conn: Connection) -> None:
