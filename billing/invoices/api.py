@@ -15,7 +15,7 @@ from billing.credits import current
 from billing.db.pool import Pool
 from billing.errors import Invalid, NotFound
 from billing.http import Cursor, Limit, StrictRequest, requires
-from billing.invoices import files_api, store
+from billing.invoices import event_files, files_api, store
 from billing.invoices.close import OUTCOMES, Outcome, Result, Summary, close_month
 from billing.invoices.periods import label_of, month
 from billing.invoices.render import FORMATS
@@ -97,16 +97,18 @@ async def get_invoice(
     """One invoice and what has become of it (`standing`), as JSON.
 
     Behind the id, `.json`, `.csv`, `.ndjson`, `.html`, `.pdf`, `.focus.csv`, `.focus.ndjson` (FOCUS 1.2) or `.xml` (EN
-    16931) asks for a file of that kind, which never changes. HTML and PDF are in `lang`, else in the browser's
-    language.
+    16931) asks for a file of that kind, which never changes; `.events.csv` for the events of all lines. HTML and PDF
+    are in `lang`, else in the browser's language.
     """
-    name, kind = files_api.split(invoice_id, FORMATS, "An invoice")
+    name, kind = files_api.split(invoice_id, (*FORMATS, event_files.KIND), "An invoice")
     async with pool.connection() as conn:
         invoice = await store.find(conn, name, principal.account_id)
         if invoice is None:
             raise NotFound("unknown_invoice", f"There is no invoice {name[:80]}.")
         if not kind:
             return Response((await reading.current(conn, [invoice]))[0])
+    if kind == event_files.KIND:
+        return files_api.stream(event_files.table(pool, invoice), event_files.MEDIA_TYPE, f"{invoice.number}.{kind}")
     return await files_api.file(request, FORMATS[kind], view(invoice), f"{invoice.number}.{kind}", lang)
 
 

@@ -1,10 +1,11 @@
 """An invoice or a credit note as a file over HTTP."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from anyio import to_thread
 from litestar import Response
+from litestar.response import Stream
 
 from billing.errors import NotFound
 from billing.http import StrictRequest
@@ -27,12 +28,18 @@ async def file(
     """What is shown as a file of this name: for people in `lang`, else in the browser's language."""
     language = lang or preferred(request.headers.get("Accept-Language", ""))
     content = await to_thread.run_sync(form.print, shown, language)
-    headers = {
-        "Content-Disposition": f'{form.disposition}; filename="{name}"',
-        "X-Content-Type-Options": "nosniff",
-    }
+    headers = _headers(form.disposition, name)
     if form.read:
         headers |= {"Content-Language": "zh-CN" if language == "zh" else "en", "Vary": "Accept-Language"}
     if form.policy:
         headers["Content-Security-Policy"] = form.policy
     return Response(content, media_type=form.media_type, headers=headers)
+
+
+def stream(content: AsyncIterator[bytes], media_type: str, name: str) -> Response[Any]:
+    """What is written as it is read, as a file of this name."""
+    return Stream(content, media_type=media_type, headers=_headers("attachment", name))
+
+
+def _headers(disposition: str, name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'{disposition}; filename="{name}"', "X-Content-Type-Options": "nosniff"}

@@ -1,12 +1,16 @@
 """Each kind of file over HTTP and from the command line."""
 
 import asyncio
+import csv
+import io
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
 import pytest
 
+from billing.invoices import event_files
 from billing.invoices.formats import html
 from billing.invoices.render import FORMATS
 from tests.invoices.conftest import Relay
@@ -65,8 +69,29 @@ async def test_a_kind_there_is_not_names_those_there_are(client: httpx.AsyncClie
     answer = await client.get(f"/v1/invoices/{invoice_id}.docx")
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_format")
     assert answer.json()["detail"] == (
-        "An invoice comes as json, csv, ndjson, html, pdf, focus.csv, focus.ndjson or xml, not as 'docx'."
+        "An invoice comes as json, csv, ndjson, html, pdf, focus.csv, focus.ndjson, xml or events.csv, not as 'docx'."
     )
+
+
+async def test_the_events_of_all_lines(
+    client: httpx.AsyncClient, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = await relay.account()
+    times = [f"2026-10-{day:02}T12:00Z" for day in range(1, 8)]
+    await relay.use(account, *times, tokens=(1001, 103))
+    await relay.use(account, times[0], tokens=(0, 7))
+    invoice = await relay.invoiced("2026-10", account)
+    monkeypatch.setattr(event_files, "AT_ONCE", 3)
+    answer = await client.get(f"/v1/invoices/{invoice.id}.events.csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{invoice.number}.events.csv"'
+    rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
+    for position, line in enumerate(invoice.lines, start=1):
+        events = [row for row in rows if row["line"] == str(position)]
+        assert len({row["id"] for row in events}) == len(events) == line.events
+        assert sum(int(row["quantity"]) for row in events) == line.quantity
+        assert sum(Decimal(row["amount"]) for row in events).scaleb(12) == line.amount_exact
+        assert {(row["number"], row["model"]) for row in events} == {(invoice.number, "gpt-4")}
 
 
 async def test_many_at_once_are_set_beside_other_requests(client: httpx.AsyncClient, relay: Relay) -> None:
