@@ -17,6 +17,7 @@ from billing.errors import Invalid, NotFound
 from billing.http import Cursor, Limit, StrictRequest, requires
 from billing.invoices import event_files, files_api, store
 from billing.invoices.close import OUTCOMES, Outcome, Result, Summary, close_month
+from billing.invoices.drafts_api import draft_view
 from billing.invoices.periods import label_of, month
 from billing.invoices.render import FORMATS
 from billing.invoices.settlement import reading
@@ -86,21 +87,30 @@ async def list_invoices(
     return Listing(url="/v1/invoices", has_more=more, data=found)
 
 
+DRAFT = "draft"
+
+
 @get("/v1/invoices/{invoice_id:str}", guards=[requires("customer", "admin")], tags=["invoices"])
 async def get_invoice(
     request: StrictRequest,
     invoice_id: FromPath[str],
     pool: NamedDependency[Pool],
     principal: NamedDependency[Principal],
+    settings: NamedDependency[Settings],
+    account: FromQuery[str | None] = None,
     lang: FromQuery[Language | None] = None,
 ) -> Response[CurrentInvoiceView | bytes]:
     """One invoice and what has become of it (`standing`), as JSON.
 
     Behind the id, `.json`, `.csv`, `.ndjson`, `.html`, `.pdf`, `.focus.csv`, `.focus.ndjson` (FOCUS 1.2) or `.xml` (EN
     16931) asks for a file of that kind, which never changes; `.events.csv` for the events of all lines. HTML and PDF
-    are in `lang`, else in the browser's language.
+    are in `lang`, else in the browser's language. `draft.pdf` (and so on) is the draft of the running period, with an
+    admin's key that of `account`.
     """
     name, kind = files_api.split(invoice_id, (*FORMATS, event_files.KIND), "An invoice")
+    if name == DRAFT and kind in FORMATS:
+        draft = await draft_view(pool, settings, principal.account(account))
+        return await files_api.file(request, FORMATS[kind], draft, f"{DRAFT}.{kind}", lang)
     async with pool.connection() as conn:
         invoice = await store.find(conn, name, principal.account_id)
         if invoice is None:

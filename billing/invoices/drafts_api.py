@@ -23,7 +23,7 @@ async def get_account_draft(
     account_id: FromPath[str], pool: NamedDependency[Pool], settings: NamedDependency[Settings]
 ) -> InvoiceView:
     """What an account's running period comes to by now: an invoice without a number. Nothing is written."""
-    return await _draft(pool, settings, account_id)
+    return await draft_view(pool, settings, account_id)
 
 
 @get("/v1/invoices/draft", guards=[requires("customer", "admin")], tags=["invoices"])
@@ -34,10 +34,11 @@ async def get_draft(
     account: FromQuery[str | None] = None,
 ) -> InvoiceView:
     """What the customer's running period comes to by now; with an admin's key, that of `account`."""
-    return await _draft(pool, settings, principal.account(account))
+    return await draft_view(pool, settings, principal.account(account))
 
 
-async def _draft(pool: Pool, settings: Settings, account_id: str) -> InvoiceView:
+async def draft_view(pool: Pool, settings: Settings, account_id: str) -> InvoiceView:
+    """The draft of the running period, as one snapshot of the database has it."""
     async with pool.connection() as conn:
         await current.balance(conn, account_id)
         async with conn.transaction():

@@ -4,15 +4,18 @@ import asyncio
 import csv
 import io
 import subprocess
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import httpx
 import pytest
 
+from billing.db.pool import Connection
 from billing.invoices import event_files
 from billing.invoices.formats import html
 from billing.invoices.render import FORMATS
+from tests import factories
 from tests.invoices.conftest import Relay
 from tests.serving import billing
 
@@ -71,6 +74,21 @@ async def test_a_kind_there_is_not_names_those_there_are(client: httpx.AsyncClie
     assert answer.json()["detail"] == (
         "An invoice comes as json, csv, ndjson, html, pdf, focus.csv, focus.ndjson, xml or events.csv, not as 'docx'."
     )
+
+
+async def test_a_draft_can_be_read(client: httpx.AsyncClient, relay: Relay, conn: Connection) -> None:
+    account = await relay.account()
+    await relay.use(account, f"{datetime.now(UTC) - timedelta(minutes=1):%Y-%m-%dT%H:%MZ}", tokens=(1000, 100))
+    page = await client.get(f"/v1/invoices/draft.html?account={account}")
+    assert "This is a draft" in page.text
+    mine = {"Authorization": f"Bearer {await factories.key(conn, 'customer', account)}"}
+    paper = await client.get("/v1/invoices/draft.pdf", headers=mine)
+    assert (paper.status_code, paper.content[:4]) == (200, b"%PDF")
+    assert paper.headers["content-disposition"] == 'inline; filename="draft.pdf"'
+    structured = await client.get("/v1/invoices/draft.xml", headers=mine)
+    assert (structured.status_code, structured.json()["code"]) == (422, "draft_has_no_number")
+    events = await client.get("/v1/invoices/draft.events.csv", headers=mine)
+    assert (events.status_code, events.json()["code"]) == (404, "unknown_invoice")
 
 
 async def test_the_events_of_all_lines(
