@@ -61,18 +61,16 @@ class Press:
 
     def document(self, shown: InvoiceView, language: Language) -> bytes:
         """The invoice as PDF. Raises Unprocessable for one that is too long, PressError."""
-        if len(shown.lines) > LINES_MAX:
-            raise Unprocessable(
-                "invoice_too_long", f"An invoice of more than {LINES_MAX} lines comes as HTML and data, not as PDF."
-            )
         attached = en16931.document(shown) if shown.number else b""
         return self._set(sheet(shown, language), attached, shown.finalized_at)
 
     def note(self, shown: CreditNoteView, language: Language) -> bytes:
-        """The credit note as PDF. Raises PressError."""
+        """The credit note as PDF, likewise."""
         return self._set(note_sheet(shown, language), en16931.note(shown), shown.issued_at)
 
     def _set(self, laid_out: Sheet, attached: bytes, at: datetime | None) -> bytes:
+        if len(laid_out.rows) > LINES_MAX:
+            raise Unprocessable("invoice_too_long", f"More than {LINES_MAX} lines come as HTML and data, not as PDF.")
         request = {
             "sheet": msgspec.json.encode(printable(msgspec.to_builtins(laid_out))).decode(),
             "invoice": attached.decode(),
