@@ -51,7 +51,7 @@ BOOK = books.load()
 
 numbers = count()
 times = st.integers(0, 280 * 86_400 - 1).map(lambda seconds: SINCE + timedelta(seconds=seconds))
-tokens = st.integers(0, 10**7)
+tokens = st.integers(1, 10**7)
 calendars = st.tuples(st.sampled_from(ZONES), st.sampled_from((1, 1, 2, 15, 29, 31)))
 uses = st.tuples(st.just("use"), st.sampled_from(sorted(PRICES)), tokens, tokens, times)
 voids = st.tuples(st.just("void"), st.integers(0, 100))
