@@ -34,7 +34,7 @@ async def draft(
     calendar = account.calendars.at(period.start)
     late = [account.id] if any(item.late for item in usage) else []
     known = (await store.known_periods(conn, late)).get(account.id, [])
-    lines = lines_of(usage, partial(origin, known=known, calendar=calendar))
+    lines = lines_of(usage, partial(origin, known=known, calendar=calendar, before=period.start))
     sums = sums_of(lines)
     sale = Sale(
         account_id=account.id,

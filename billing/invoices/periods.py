@@ -114,12 +114,16 @@ class Calendars(msgspec.Struct, frozen=True, kw_only=True):
         return label_of(period.end - SLOT, self.at(period.start).zone)
 
 
-def origin(slot: datetime, known: Sequence[Period], calendar: Calendar) -> Period:
-    """The earlier period that late usage belongs to: one of the known ones, or that of the calendar."""
+def origin(slot: datetime, known: Sequence[Period], calendar: Calendar, before: datetime) -> Period:
+    """The earlier period that late usage belongs to: one of the known ones; else that of the calendar, as far as it
+    lies between them and ends `before` the period that bills it."""
     for period in known:
         if period.start <= slot < period.end:
             return period
-    return calendar.containing(slot)
+    found = calendar.containing(slot)
+    ends = [period.end for period in known if period.end <= slot]
+    starts = [period.start for period in known if period.start > slot]
+    return Period(max([found.start, *ends]), min([found.end, before, *starts]))
 
 
 def month(label: str, zone: ZoneInfo) -> Period:

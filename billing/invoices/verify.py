@@ -83,7 +83,8 @@ async def _line_differences(conn: Connection) -> AsyncIterator[str]:
                 yield f"Invoice {invoice.number} cannot be read: {invoice.why}."
                 continue
             calendar = Calendar(ZoneInfo(invoice.time_zone), invoice.anchor_day)
-            periods = partial(origin, known=known.get(invoice.account_id, []), calendar=calendar)
+            closed_before = known.get(invoice.account_id, [])
+            periods = partial(origin, known=closed_before, calendar=calendar, before=invoice.period.start)
             for difference in _compare(invoice.lines, lines_of(usage[invoice.id], periods)):
                 yield f"Invoice {invoice.number}, {difference}"
             for difference in _unlike_itself(invoice, calendar, closed.get(invoice.account_id)):

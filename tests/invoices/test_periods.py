@@ -182,6 +182,8 @@ def test_the_last_period_of_an_account_ends_when_it_is_closed() -> None:
 
 
 def test_late_usage_belongs_to_the_period_it_would_have_been_in() -> None:
-    known = [Period(utc("2026-04-30 16:00"), utc("2026-05-31 16:00"))]
-    assert origin(utc("2026-05-31 15:45"), known, calendar("UTC")) == known[0]
-    assert origin(utc("2026-05-31 16:00"), known, calendar("UTC", 2)) == Period(utc("2026-05-02"), utc("2026-06-02"))
+    may, july = Period(utc("2026-04-30 16:00"), utc("2026-05-31 16:00")), utc("2026-07-01")
+    assert origin(utc("2026-05-31 15:45"), [may], calendar("UTC"), july) == may
+    assert origin(utc("2026-06-02"), [may], calendar("UTC", 2), july) == Period(utc("2026-06-02"), july)
+    assert origin(utc("2026-05-31 16:00"), [may], calendar("UTC"), july) == Period(may.end, utc("2026-06-01"))
+    assert origin(utc("2026-04-30 15:45"), [may], calendar("UTC"), july) == Period(utc("2026-04-01"), may.start)
