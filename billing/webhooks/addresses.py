@@ -16,6 +16,12 @@ URL_CHARACTERS_MAX = 2000
 NAT64 = IPv6Network("64:ff9b::/96")
 """IPv4 behind a translator: the last four bytes are what is reached."""
 
+UNICAST = IPv6Network("2000::/3")
+"""All of IPv6 that was ever given out to the public internet (RFC 4291, 2.4). What else there is stays in a network, as
+site-local addresses and translators of its own (64:ff9b:1::/48) do, or holds an IPv4 address."""
+
+PORT_MAX = 65_535
+
 Address = IPv4Address | IPv6Address
 
 
@@ -28,6 +34,7 @@ def check_url(text: str, *, private: bool) -> None:
     try:
         url = httpx.URL(text)
         fine = url.scheme in ("http", "https") and url.host and len(text) <= URL_CHARACTERS_MAX and text.isprintable()
+        fine = fine and (url.port is None or 0 < url.port <= PORT_MAX)
     except httpx.InvalidURL:
         fine = False
     if not fine:
@@ -56,7 +63,9 @@ def is_public(address: Address) -> bool:
         return False
     if isinstance(address, IPv4Address):
         return True
-    inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    if address not in UNICAST and address not in NAT64:
+        return False
+    inner = [address.sixtofour, *(address.teredo or ())]
     if address in NAT64:
         inner.append(IPv4Address(int(address) & 0xFFFF_FFFF))
     return all(is_public(one) for one in inner if one is not None)

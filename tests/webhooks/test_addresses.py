@@ -39,6 +39,10 @@ PRIVATE = [
     "2002:7f00:1::",
     "2002:a00:1::1",
     "2001:db8::1",
+    "::127.0.0.1",
+    "::ffff:0:127.0.0.1",
+    "64:ff9b:1::7f00:1",
+    "fec0::1",
 ]
 PUBLIC = ["8.8.8.8", "1.1.1.1", "203.1.2.3", "2606:4700::1111", "64:ff9b::808:808"]
 
@@ -71,6 +75,9 @@ def test_one_private_address_among_public_ones_is_enough() -> None:
         ("http://example.com/#part", "invalid_url"),
         ("http://exa mple.com:port/", "invalid_url"),
         ("https://example.com/" + "x" * 2000, "invalid_url"),
+        ("http://example.com:0/", "invalid_url"),
+        ("http://example.com:-1/", "invalid_url"),
+        ("http://example.com:65536/", "invalid_url"),
         ("http://127.0.0.1/", "private_address"),
         ("http://[::1]:8080/", "private_address"),
         ("http://169.254.169.254/latest", "private_address"),
