@@ -93,6 +93,7 @@ def test_an_hour_that_comes_twice_belongs_to_one_month() -> None:
     assert again.astimezone(zone).date() == date(2009, 10, 31)
     assert label_of(again, zone) == "2009-11"
     assert label_of(november.start - MOMENT, zone) == "2009-10"
+    assert Calendar(zone).containing(again) == november
 
 
 @pytest.mark.parametrize(
