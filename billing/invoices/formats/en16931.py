@@ -139,10 +139,10 @@ def _category(bill: Bill) -> Category:
         return Category("O", "0", bill.subtotal, "0", "Not subject to VAT")
     reasons = " ".join(tax.note for tax in bill.taxes if tax.note)
     taxable, tax = bill.taxes[0].taxable, _total(*(each.amount for each in bill.taxes))
-    if any(each.reverse_charge for each in bill.taxes):
-        return Category("AE", "0", taxable, "0", reasons or "Reverse charge")
     percent = f"{sum(Decimal(each.percent) for each in bill.taxes):f}"
     if Decimal(percent) == 0:
+        if any(each.reverse_charge for each in bill.taxes):
+            return Category("AE", "0", taxable, "0", reasons or "Reverse charge")
         return Category("E", "0", taxable, "0", reasons) if reasons else Category("Z", "0", taxable, "0", None)
     return Category("S", percent, taxable, tax, None)
 

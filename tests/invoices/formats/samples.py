@@ -141,6 +141,7 @@ INVOICES: dict[str, Invoice] = {
     "zero rated": invoice(lines(3), ZERO),
     "exempt": invoice(lines(3), EXEMPT),
     "two taxes": invoice(lines(7), STATE, CITY),
+    "reverse charge beside a tax": invoice(lines(7), REVERSE, CITY),
     "gives back": invoice((line(2, -61_729), line(0, -90_000_000)), VAT),
     "empty": invoice((), top_ups="20"),
 }

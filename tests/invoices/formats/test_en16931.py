@@ -88,7 +88,7 @@ def test_a_price_times_a_quantity_is_the_line() -> None:
     ("name", "code"),
     [
         *(("postpaid", "O"), ("mixed", "S"), ("tax inside", "S"), ("two taxes", "S")),
-        *(("reverse charge", "AE"), ("zero rated", "Z"), ("exempt", "E")),
+        *(("reverse charge", "AE"), ("zero rated", "Z"), ("exempt", "E"), ("reverse charge beside a tax", "S")),
     ],
 )
 def test_the_category_of_tax(name: str, code: str) -> None:
