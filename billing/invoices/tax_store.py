@@ -65,7 +65,8 @@ async def assign(
 ) -> TaxesRow:
     """Say which taxes an account pays from an instant on (now, if not said), or everybody.
 
-    Raises NotFound for an unknown account, Unprocessable for an unknown tax and for taxes of both sorts.
+    Raises NotFound for an unknown account, Unprocessable for a tax that is unknown or named twice, and for taxes of
+    both sorts.
     """
     async with conn.transaction():
         await _check(conn, account_id, named or [])
@@ -103,6 +104,9 @@ async def _check(conn: Connection, account_id: str | None, named: list[str]) -> 
         if name not in known:
             detail = f"There is no tax {name}."
             raise Unprocessable("unknown_tax_rate", detail, (Fault("unknown_tax_rate", detail, f"$.rates[{place}]"),))
+        if name in named[:place]:
+            detail = f"The tax {name} is named twice; it would be charged twice."
+            raise Unprocessable("repeated_tax_rate", detail, (Fault("repeated_tax_rate", detail, f"$.rates[{place}]"),))
     if len(set(known.values())) > 1:
         raise Unprocessable("mixed_taxes", "Taxes that prices contain and taxes on top of them do not go together.")
 

@@ -189,6 +189,8 @@ async def test_what_makes_no_tax_is_refused(client: httpx.AsyncClient, relay: Re
     assert (mixed.status_code, mixed.json()["code"]) == (422, "mixed_taxes")
     unknown = await client.post("/v1/taxes", json={"account": account, "rates": ["nothing"]})
     assert (unknown.status_code, unknown.json()["code"]) == (422, "unknown_tax_rate")
+    twice = await client.post("/v1/taxes", json={"account": account, "rates": [outside, outside]})
+    assert (twice.status_code, twice.json()["code"]) == (422, "repeated_tax_rate")
     again = await client.post("/v1/tax-rates", json={"id": outside, "name": "Other", "percent": "7"})
     assert (again.status_code, again.json()["code"]) == (409, "tax_rate_exists")
     nobody = await client.post("/v1/taxes", json={"account": "acct_nobody", "rates": []})
