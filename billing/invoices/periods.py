@@ -64,8 +64,8 @@ class Calendar(msgspec.Struct, frozen=True):
         return Period(self.begin(instant), self.next(instant))
 
     def _edges(self, instant: datetime) -> list[datetime]:
-        """Where periods begin in the local months around an instant. Two after it: a clock set back across a month's first
-        midnight shows the old month again."""
+        """Where periods begin in the local months around an instant. Two after it: a clock set back across a month's
+        first midnight shows the old month again."""
         local = instant.astimezone(self.zone)
         months = (divmod(local.year * 12 + local.month - 1 + step, 12) for step in (-1, 0, 1, 2))
         return [first_instant(year, number + 1, self.zone, self.anchor_day) for year, number in months]
