@@ -136,10 +136,9 @@ def assess(
     rate, quantities, amounts, review, note = _rated(event, billed, agreed)
     undone = () if first is None else first.lines
     amount = sum(amounts) - sum(picos for _, _, picos in undone)
-    if abs(amount) > PICOS_MAX:
-        raise Refused("absurd_usage", "$.usage", "This one event would cost more than nine million dollars.")
     upstream = event.upstream.name if event.upstream else None
     cost = _cost(event, usage or billed, terms, upstream)
+    _check_amounts(event, sum(amounts), judgement, cost)
     if first is not None:
         key_id, cost = key_id or first.key_id, first.cost_change(cost)
     body = _kept(event, account_id, report)
@@ -169,6 +168,16 @@ def assess(
         latency_ms=-1 if event.latency_ms is None else event.latency_ms,
         first_token_ms=-1 if event.first_token_ms is None else event.first_token_ms,
     )
+
+
+def _check_amounts(event: UsageEvent, amount: int, judgement: Judgement | None, cost: int | None) -> None:
+    """Raises Refused for what is absurd: the charge, what the report would have cost more or less, the cost."""
+    excess, shortfall = (judgement.excess_amount, judgement.shortfall_amount) if judgement else (0, 0)
+    if max(amount, abs(excess), abs(shortfall)) > PICOS_MAX:
+        raise Refused("absurd_usage", "$.usage", "This one event would cost more than nine million dollars.")
+    if cost is not None and cost > PICOS_MAX:
+        place = "$.upstream.cost" if event.upstream and event.upstream.cost is not None else "$.usage"
+        raise Refused("absurd_cost", place, "The upstream would take more than nine million dollars for it.")
 
 
 def _cost(event: UsageEvent, usage: Usage | None, terms: Terms, upstream: str | None) -> int | None:

@@ -11,6 +11,7 @@ import pytest
 from billing.db.pool import Connection
 from billing.metering import reads
 from tests.api.test_accounts import issued, made
+from tests.metering.contents import HELLO
 from tests.metering.events import GPT_4_CHARGE, event
 
 pytestmark = pytest.mark.anyio
@@ -88,6 +89,23 @@ async def test_an_event_of_more_than_nine_million_dollars_is_refused(client: htt
     first, second = answer["results"]
     assert (first["status"], first["charge"]) == ("accepted", "9000000")
     assert (second["status"], [error["code"] for error in second["errors"]]) == ("rejected", ["absurd_usage"])
+
+
+@pytest.mark.parametrize(
+    ("absurd", "code", "path"),
+    [
+        ({"upstream": {"name": "azure", "cost": "9000000.000000000001"}}, "absurd_cost", "$.upstream.cost"),
+        ({"usage": {"prompt_tokens": 10**12}, "content": {"request": HELLO}}, "absurd_usage", "$.usage"),
+    ],
+)
+async def test_what_else_is_above_nine_million_dollars_costs_no_other_event(
+    client: httpx.AsyncClient, absurd: dict[str, Any], code: str, path: str
+) -> None:
+    account = await made(client)
+    answer = (await client.post("/v1/events", json=[event(account, "good"), event(account, "bad", **absurd)])).json()
+    good, bad = answer["results"]
+    assert good["status"] == "accepted"
+    assert [(error["code"], error["path"]) for error in bad["errors"]] == [(code, path)]
 
 
 async def test_one_event_is_explained_to_the_last_digit(client: httpx.AsyncClient) -> None:
