@@ -11,10 +11,10 @@ import msgspec
 from psycopg.rows import DictRow
 
 from billing.audit import log as audit
-from billing.db.dollars import picos
 from billing.db.pool import Connection, Pool
+from billing.metering import store
 from billing.metering.assess import UNPRICED_DIMENSION, UNPRICED_MODEL, Assessed, assess
-from billing.metering.corrections import Charged
+from billing.metering.corrections import Charged, Identity
 from billing.metering.events import RERATED, UsageEvent, has_usage
 from billing.metering.intake import Intake
 from billing.metering.refused import Refused
@@ -37,7 +37,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 WAITING = """
-SELECT account_id, source, charges.id, events.key_id, events.body::text AS body, charges.cost,
+SELECT account_id, source, charges.id, events.key_id, events.body::text AS body,
        verdict, unit, billed_input, billed_output
 FROM charges JOIN events USING (account_id, time, source, id) LEFT JOIN verdicts USING (account_id, source, id)
 WHERE review = ANY(%(reviews)s)
@@ -63,7 +63,9 @@ async def rerate(
         while rows := await _waiting(conn, account_id, after):
             terms = await intake.terms.fresh(conn)
             after = (rows[-1]["account_id"], rows[-1]["source"], rows[-1]["id"])
-            corrections = [item for place, row in enumerate(rows) if (item := _correction(terms, place, row))]
+            firsts = await store.charged(conn, [_identity(row) for row in rows])
+            tried = [_correction(terms, place, row, firsts[_identity(row)]) for place, row in enumerate(rows)]
+            corrections = [item for item in tried if item is not None]
             results = await intake.book(conn, corrections)
             new = [item for item, result in zip(corrections, results, strict=True) if result.status == "accepted"]
             billed += len(new)
@@ -85,19 +87,14 @@ async def _waiting(conn: Connection, account_id: str | None, after: tuple[str, s
     return await (await conn.execute(WAITING, parameters)).fetchall()
 
 
-def _correction(terms: Terms, place: int, row: DictRow) -> Assessed | None:
+def _identity(row: DictRow) -> Identity:
+    return row["account_id"], row["source"], row["id"]
+
+
+def _correction(terms: Terms, place: int, row: DictRow, first: Charged) -> Assessed | None:
     """What bills this event instead, or None while it has no price, or one that cannot be charged."""
     waiting = msgspec.json.decode(row["body"], type=UsageEvent)
     event = msgspec.structs.replace(_as_judged(waiting, row), id=waiting.id + RERATED, corrects=waiting.id)
-    first = Charged(
-        time=waiting.time,
-        lines=(),
-        cost=None if row["cost"] is None else picos(row["cost"]),
-        corrected_by=None,
-        kept=True,
-        key_id=row["key_id"],
-        upstream=waiting.upstream.name if waiting.upstream else None,
-    )
     try:
         item = assess(place, event, row["account_id"], row["key_id"], terms=terms, latest=event.time, first=first)
     except Refused as fault:

@@ -15,6 +15,7 @@ from billing.db.pool import Pool, open_pool
 from billing.metering import reads
 from billing.metering.answers import Result
 from billing.metering.intake import Intake
+from billing.metering.rerate import rerate
 from billing.pages import Page
 from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
@@ -214,6 +215,21 @@ async def test_a_correction_changes_the_cost_by_the_difference(own: Book) -> Non
     await own.post("void", usage=..., voids="fourth", upstream={"name": "azure"})
     [sums] = await own.rows("SELECT sum(cost) AS cost, sum(amount) AS amount FROM usage_rollups")
     assert (sums["cost"], sums["amount"]) == (0, 0)
+
+
+async def test_a_correction_that_waited_for_its_price_costs_once(own: Book) -> None:
+    new = "gpt-4-turbo-2031-01-01"
+    await own.post("first", upstream={"name": "azure", "cost": "0.0005"})
+    waiting = await own.post("second", model=new, corrects="first", upstream={"name": "azure", "cost": "0.0007"})
+    assert waiting.status == "unpriced"
+    rows = "".join(f"{new},{name},,,1M_tokens,30,2020-01-01,,A,x,2026-01-01,\n" for name in ("input", "output"))
+    columns = "model,dimension,tier,context,unit,price,effective_from,effective_to,confidence,source,checked,note\n"
+    priced = Intake(own.pool, TermsKeeper(book.load().overlaid(columns + rows), "0.5"), Settings())
+    assert (await rerate(own.pool, priced, own.account)).billed == 1
+    await priced.close()
+    [sums] = await own.rows("SELECT sum(cost) AS cost, sum(costed) AS costed FROM usage_rollups")
+    assert (picos(sums["cost"]), sums["costed"]) == (money.parse("0.0007"), 1)
+    assert await own.used() == "0.000435"
 
 
 async def test_a_factor_of_the_official_price_is_the_cost(own: Book) -> None:
