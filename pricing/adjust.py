@@ -50,7 +50,7 @@ def _change(quantities: dict[str, int], wanted: int | None, is_own: Callable[[st
     """Make the sum of one side `wanted`, in place."""
     if wanted is None:
         return
-    own = [dimension for dimension in quantities if is_own(dimension)]
+    own = sorted(filter(is_own, quantities), key=lambda dimension: dimension != general)
     excess = sum(quantities[dimension] for dimension in own) - wanted
     if excess < 0:
         into = own[0] if own and own[0] not in units.TOKEN_DIMENSIONS else general
