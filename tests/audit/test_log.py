@@ -41,6 +41,8 @@ class Made(NamedTuple):
     transaction: int
     grant: str
     webhook: str
+    invoice: str
+    payment: str
 
 
 REASON = {"reason": "a test"}
@@ -85,6 +87,16 @@ ACTS: dict[tuple[str, str], tuple[dict[str, Any] | None, str]] = {
         "terms.price",
     ),
     ("POST", "/v1/periods/{period:str}/close"): (None, "period.close"),
+    ("POST", "/v1/tax-rates"): ({"id": ..., "name": "VAT", "percent": "19"}, "tax_rate.create"),
+    ("POST", "/v1/taxes"): ({"rates": [], "account": ...}, "taxes.change"),
+    ("POST", "/v1/invoices/{invoice_id:str}/credit-notes"): (
+        {"lines": [{"position": 1, "amount": "1"}], **REASON},
+        "credit_note.issue",
+    ),
+    ("POST", "/v1/invoices/{invoice_id:str}/void"): (REASON, "credit_note.issue"),
+    ("POST", "/v1/invoices/{invoice_id:str}/replace"): (REASON, "invoice.replace"),
+    ("POST", "/v1/invoices/{invoice_id:str}/payments"): ({"reference": "bank 2", "amount": "1"}, "payment.record"),
+    ("POST", "/v1/payments/{payment_id:str}/reverse"): (REASON, "payment.reverse"),
     ("POST", "/v1/events/rerate"): (None, "events.rerate"),
     ("POST", "/v1/webhooks"): (URL, "webhook.create"),
     ("PATCH", "/v1/webhooks/{webhook_id:str}"): ({"disabled": True}, "webhook.change"),
@@ -122,17 +134,34 @@ async def made(client: httpx.AsyncClient, conn: Connection) -> Made:
     asked = {"amount": "5", "category": "paid"}
     grant = (await client.post(f"{path}/grants", json=asked, headers=headers)).json()
     webhook = (await client.post("/v1/webhooks", json={**URL, "account": account})).json()["webhook"]["id"]
-    return Made(account, key, plan, top_up["transaction"], grant["id"], webhook)
+    invoice, payment = await _invoiced(client, await factories.account(conn))
+    return Made(account, key, plan, top_up["transaction"], grant["id"], webhook, invoice, payment)
+
+
+async def _invoiced(client: httpx.AsyncClient, account: str) -> tuple[str, str]:
+    """An invoice of which something is due, and a payment of a part of it."""
+    used = {"id": "e1", "source": "g", "time": "2026-09-05T08:00:00Z", "account": account, "model": "gpt-4"}
+    await client.post("/v1/events", json={**used, "usage": {"prompt_tokens": 10**6}})
+    closed = await client.post("/v1/periods/2026-09/close", params={"account": account})
+    [invoice] = [result["invoice"] for result in closed.json()["results"]]
+    headers = {"Idempotency-Key": ids.new("x")}
+    paid = {"reference": "bank 1", "amount": "1"}
+    payment = (await client.post(f"/v1/invoices/{invoice}/payments", json=paid, headers=headers)).json()["id"]
+    return invoice, payment
 
 
 @pytest.mark.parametrize(("method", "path"), ACTS)
 async def test_an_act_is_recorded(client: httpx.AsyncClient, made: Made, method: str, path: str) -> None:
     body, action = ACTS[method, path]
-    values = {"transaction": made.transaction, "id": ids.new("p").lower().replace("_", "-")}
+    values = {
+        "transaction": made.transaction,
+        "id": ids.new("p").lower().replace("_", "-"),
+        "account": made.account,
+    }
     if body is not None:
         body = {name: values[name] if value is ... else value for name, value in body.items()}
     named = {"account_id": made.account, "key_id": made.key, "plan_id": made.plan, "grant_id": made.grant}
-    named["webhook_id"] = made.webhook
+    named |= {"webhook_id": made.webhook, "invoice_id": made.invoice, "payment_id": made.payment}
     target = path.replace(":str", "").format(**named, period="2026-09")
     params = {"account": made.account} if path.endswith(("/{period:str}/close", "rerate")) else None
     before = (await client.get("/v1/audit-log", params={"limit": 1})).json()["data"][0]["id"]
@@ -140,7 +169,8 @@ async def test_an_act_is_recorded(client: httpx.AsyncClient, made: Made, method:
     answer = await client.request(method, target, json=body, params=params, headers=headers)
     assert answer.status_code in (200, 201), answer.text
     acts = (await client.get("/v1/audit-log", params={"ending_before": before})).json()["data"]
-    assert [act["action"] for act in acts] == [action]
+    also = ["credit_note.issue"] if action == "invoice.replace" else []
+    assert [act["action"] for act in acts] == [action, *also]
     assert acts[0]["actor"] == keys.BOOTSTRAP_ID
     assert acts[0]["request_id"] == answer.headers["X-Request-Id"]
     if "{account_id" in path or "{key_id" in path:
