@@ -201,8 +201,8 @@ def _cost(event: UsageEvent, usage: Usage | None, terms: Terms, upstream: str | 
 def _judged(
     event: UsageEvent, usage: Usage | None, verified: Verified | None, agreed: Agreed
 ) -> tuple[Usage | None, Judgement | None]:
-    """The usage to be billed, and the verdict that is kept. Of what is not owed nothing is judged."""
-    if verified is None:
+    """The usage to be billed, and the verdict that is kept. Of a void, and of what is not owed, nothing is judged."""
+    if verified is None or event.voids is not None:
         return usage, None
     if not _owes(event, verified.counted if usage is None or usage.is_zero else usage):
         return usage, None

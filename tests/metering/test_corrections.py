@@ -109,6 +109,13 @@ async def test_a_void_gives_everything_back(own: Book) -> None:
     assert [tuple(row.values()) for row in postings] == [("usage", "wallet", "revenue"), ("usage", "revenue", "wallet")]
 
 
+async def test_the_text_of_a_void_is_not_judged(own: Book) -> None:
+    await own.post("first")
+    result = await own.post("void", usage=..., voids="first", content={"request": HELLO, "response": ANSWER})
+    assert (result.charge, result.verification) == (f"-{GPT_4_CHARGE}", None)
+    assert await own.rows("SELECT verdict FROM verdicts") == []
+
+
 async def test_a_correction_is_an_event_like_any_other(own: Book) -> None:
     await own.post("first")
     await own.post("second", usage=LESS, corrects="first")
