@@ -213,8 +213,16 @@ async def _suspend(conn: Connection, account_id: str, suspended: bool, reason: s
 
 
 async def close(conn: Connection, account_id: str) -> Account:
-    """Close an account for ever and revoke its keys; again, it changes nothing. Raises NotFound."""
+    """Close an account for ever and revoke its keys; again, it changes nothing. Raises NotFound.
+
+    Keys are locked before balances, as by whoever changes a key's limits.
+    """
     async with conn.transaction():
+        cursor = await conn.execute(
+            "UPDATE api_keys SET revoked_at = now() WHERE account_id = %s AND revoked_at IS NULL RETURNING *",
+            [account_id],
+        )
+        revoked = await cursor.fetchall()
         await conn.execute(
             """
             WITH closed AS (
@@ -224,11 +232,7 @@ async def close(conn: Connection, account_id: str) -> Account:
             """,
             [account_id],
         )
-        cursor = await conn.execute(
-            "UPDATE api_keys SET revoked_at = now() WHERE account_id = %s AND revoked_at IS NULL RETURNING *",
-            [account_id],
-        )
-        for key in await cursor.fetchall():
+        for key in revoked:
             await tell_revoked(conn, key)
         account = await get(conn, account_id)
         await audit.record(conn, "account.close", account=account_id, subject=account_id)

@@ -133,7 +133,8 @@ def assess(
         raise Refused("invalid_usage", usage_path(fault), fault.detail) from None
     agreed = terms.of(account_id, event.time)
     billed, judgement = _judged(event, usage, verified, agreed)
-    rate, quantities, amounts, review, note = _rated(event, billed, agreed)
+    cut = usage is not None and not usage.is_zero and billed is not None and billed.is_zero
+    rate, quantities, amounts, review, note = _rated(event, billed, agreed, cut=cut)
     undone = () if first is None else first.lines
     amount = sum(amounts) - sum(picos for _, _, picos in undone)
     upstream = event.upstream.name if event.upstream else None
@@ -220,13 +221,14 @@ def _judged(
 Rated = tuple[Rate | Nothing, tuple[int, ...], tuple[int, ...], str | None, str | None]
 
 
-def _rated(event: UsageEvent, usage: Usage | None, agreed: Agreed) -> Rated:
+def _rated(event: UsageEvent, usage: Usage | None, agreed: Agreed, *, cut: bool) -> Rated:
+    """`cut`: the policy bills nothing of what was reported, because the text shows that nothing was delivered."""
     model = event.served_model or (usage and usage.served_model) or event.model
     card = agreed.book.card(model)
     named = card.name if card is not None else UNKNOWN_MODEL
     if event.voids is not None:
         return _nothing(named, "voided")
-    if not _owes(event, usage):
+    if cut or not _owes(event, usage):
         return _nothing(named)
     if usage is None or (usage.is_zero and event.ended == "completed"):
         if _is_free(agreed.book, model, event.time):

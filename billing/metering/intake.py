@@ -7,6 +7,7 @@ Requests of few events are booked together, in one transaction, while the one be
 after its commit, as if it had come alone. Large ones, and those of all or nothing, are a transaction each.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -37,6 +38,9 @@ GATHERED_EVENTS_MAX = 20
 """A request of more events is a transaction of its own."""
 BATCHES_WAITING_MAX = 32
 """Of such requests: one may take ten megabytes."""
+
+ASSESSED_AT_ONCE = 20
+"""Events between two looks at what else there is to do: a millisecond."""
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -146,7 +150,7 @@ class Intake:
         events = [event for request in requests for _, event in request.batch.events]
         owners = await self.remembered.owners_of(conn, {_owner_named(event) for event in events})
         firsts = await store.charged(conn, _named(events, owners))
-        return [_assessed(request, owners, firsts, terms, latest) for request in requests]
+        return [await _assessed(request, owners, firsts, terms, latest) for request in requests]
 
 
 class _Found(msgspec.Struct, frozen=True):
@@ -156,16 +160,19 @@ class _Found(msgspec.Struct, frozen=True):
     refused: list[Result]
 
 
-def _assessed(
+async def _assessed(
     request: Sent,
     owners: Mapping[str | bytes, Owner],
     firsts: Mapping[corrections.Identity, Charged],
     terms: Terms,
     latest: datetime,
 ) -> _Found:
+    """Answers other requests now and then: a large batch takes long, and longer when its texts were counted."""
     assessed: list[Assessed] = []
     refused = faulty(request.batch)
-    for index, event in request.batch.events:
+    for place, (index, event) in enumerate(request.batch.events, start=1):
+        if place % ASSESSED_AT_ONCE == 0:
+            await asyncio.sleep(0)
         owner = owners.get(_owner_named(event))
         try:
             if owner is None:

@@ -27,8 +27,8 @@ from pricing.tokens import DEFAULT_LIMITS, Limits
 
 __all__ = ["Exchange", "Verified", "Verifier"]
 
-JOB_BYTES: Final = 256 << 10
-"""Counted in 20 ms, or in half a second when it is made to be slow: what one exchange can cost those beside it."""
+JOB_BYTES: Final = 512 << 10
+"""Counted in 40 ms, or in a second when it is made to be slow: what one exchange can cost those beside it."""
 
 BUSY: Final = "busy: "
 _FULL: Final = f"{BUSY}too much text was waiting to be counted"
@@ -93,11 +93,11 @@ class Verifier:
 
     async def _count(self, job: "_Job") -> list[Verified]:
         """In a process, when there is one free. One that works for too long ends; the next job starts another."""
-        work = partial(count_all, job.exchanges, self._limits, self._seconds_max)
+        work = partial(count_all, _PACKED.encode(job.exchanges), self._limits, self._seconds_max)
         async with self._turn:
             job.begun = True
             try:
-                return await to_process.run_sync(work, cancellable=True, limiter=self._places)
+                return _VERIFIED.decode(await to_process.run_sync(work, cancellable=True, limiter=self._places))
             except Exception as fault:  # BrokenWorkerProcess; or no process could be started
                 log.warning("%d events are not verified: a process ended (%s)", len(job.places), type(fault).__name__)
                 return [unverifiable(exchange, _DIED) for exchange in job.exchanges]
@@ -144,17 +144,23 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+# Exchanges and verdicts travel in MessagePack: unpickling their structs would cost the service more than all else.
+_PACKED = msgspec.msgpack.Encoder()
+_EXCHANGES = msgspec.msgpack.Decoder(list[Exchange])
+_VERIFIED = msgspec.msgpack.Decoder(list[Verified])
+
+
 # ── in the process ──
-def count_all(exchanges: list[Exchange], limits: Limits, seconds_max: float) -> list[Verified]:
+def count_all(exchanges: bytes, limits: Limits, seconds_max: float) -> bytes:
     """Runs in a process of its own, which is killed when this takes more than `seconds_max` of a processor.
 
-    No exception leaves it: one may hold text.
+    Packed exchanges in, packed verdicts out. No exception leaves it: one may hold text.
     """
     _settle()
     signal.setitimer(signal.ITIMER_PROF, seconds_max)
-    found = [_counted(exchange, limits) for exchange in exchanges]
+    found = [_counted(exchange, limits) for exchange in _EXCHANGES.decode(exchanges)]
     signal.setitimer(signal.ITIMER_PROF, 0)
-    return found
+    return _PACKED.encode(found)
 
 
 def _counted(exchange: Exchange, limits: Limits) -> Verified:

@@ -4,6 +4,7 @@ Nothing here raises for what a customer or an upstream may have sent; what canno
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from math import ceil
 from typing import Any, Final, Literal
 
@@ -85,6 +86,7 @@ def count(
     return Counted(exchange.unit, given, answer, found.encoding if exchange.unit == "tokens" else None)
 
 
+@lru_cache(1_000)
 def endpoint_of(path: str) -> Endpoint:
     """The endpoint in OpenAI's, Azure's or a router's path: what it ends with decides."""
     trimmed = path.split("?", 1)[0].rstrip("/")[-40:]

@@ -10,7 +10,8 @@
 Of two sides the gravest verdict stands, in the order over, under, counted, within, exact, unverifiable.
 
 Policies: `reported` bills the report, capped at the upper bound. `counted` bills our count: where that is an interval,
-the report if it lies inside, else the nearer end. `lower` bills the lower of the report and our likeliest count.
+the report if it lies inside, else the nearer end. `lower` bills the lower of the report and our likeliest count, but the
+report where nobody can bound the count.
 """
 
 from typing import Any, Final, Literal
@@ -162,7 +163,9 @@ def _billed(side: Side, policy: Policy) -> int | None:
     capped = side.reported if side.counted.high is None else min(side.reported, side.counted.high)
     if policy == "reported":
         return capped
-    return max(capped, side.counted.low) if policy == "counted" else min(side.reported, side.counted.likely)
+    if policy == "counted":
+        return max(capped, side.counted.low)
+    return min(side.reported, side.counted.likely) if side.counted.high is not None else side.reported
 
 
 def _exceeds(part: int | None, whole: int | None) -> bool:

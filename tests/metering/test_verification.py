@@ -115,6 +115,27 @@ async def test_a_policy_says_what_a_low_report_bills(
     await taking.close()
 
 
+async def test_pictures_that_were_not_delivered_cost_nothing_whatever_is_reported(intake: Intake, account: str) -> None:
+    content = {"request": {"prompt": "a cat"}, "response": {"data": []}}
+    images = {"model": "dall-e-3", "endpoint": "/v1/images/generations", "usage": {"n": 1}, "content": content}
+    result = await one(intake, account, **images)
+    assert (result.status, result.charge) == ("accepted", "0")
+    assert result.verification is not None
+    assert result.verification.verdict == "over_reported"
+
+
+async def test_the_lower_number_is_the_report_where_nothing_bounds_the_count(
+    pool: Pool, settings: Settings, account: str
+) -> None:
+    taking = Intake(pool, TermsKeeper(book.load(), "0.5", "lower"), settings)
+    left_out = {"request": {"messages": [{"role": "user", "content": "<elided base64 9 chars>"}]}, "response": ANSWER}
+    result = await one(
+        taking, account, usage={"prompt_tokens": 900, "completion_tokens": ANSWER_TOKENS}, content=left_out
+    )
+    assert result.charge == gpt_4(900, ANSWER_TOKENS)
+    await taking.close()
+
+
 @pytest.mark.parametrize("usage", [..., None, {"prompt_tokens": 0, "completion_tokens": 0}])
 async def test_without_usage_the_count_is_billed(intake: Intake, account: str, usage: Any) -> None:
     result = await one(intake, account, usage=usage)
