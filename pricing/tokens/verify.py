@@ -10,8 +10,8 @@
 Of two sides the gravest verdict stands, in the order over, under, counted, within, exact, unverifiable.
 
 Policies: `reported` bills the report, capped at the upper bound. `counted` bills our count: where that is an interval,
-the report if it lies inside, else the nearer end. `lower` bills the lower of the report and our likeliest count, but the
-report where nobody can bound the count.
+the report if it lies inside, else the nearer end. `lower` bills the lower of the report and our likeliest count, but
+the report where nobody can bound the count.
 """
 
 from typing import Any, Final, Literal
