@@ -50,6 +50,13 @@ class Principal(msgspec.Struct, frozen=True):
             raise Invalid("missing_parameter", "Say which account: ?account=acct_…")
         return account
 
+    def owner(self, named: str | None) -> str | None:
+        """Whose things a request is about: a customer's own; another key's choice, None for everybody's.
+
+        Raises NotFound for somebody else's account.
+        """
+        return self.account(named) if self.account_id else named
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a customer's key may spend, in dollars: in a day and in a month (both UTC), and in all. None: no limit."""

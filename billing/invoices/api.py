@@ -83,7 +83,7 @@ async def list_invoices(
     """
     async with pool.connection() as conn:
         page = Page(limit, starting_after, ending_before)
-        found, more = await reading.listed(conn, _owner(principal, account), status, page)
+        found, more = await reading.listed(conn, principal.owner(account), status, page)
     return Listing(url="/v1/invoices", has_more=more, data=found)
 
 
@@ -171,11 +171,6 @@ def _quarter_hour(at: datetime, add: timedelta = timedelta()) -> datetime:
     """The quarter hour that an instant, with something added, lies in. Every zone's midnight is one."""
     moved = at.astimezone(UTC) + add
     return moved.replace(minute=moved.minute // 15 * 15, second=0, microsecond=0)
-
-
-def _owner(principal: Principal, named: str | None) -> str | None:
-    """Whose invoices are asked for: a customer's own; an admin's choice, None for everybody's."""
-    return principal.account(named) if principal.account_id else named
 
 
 def summary_view(summary: Summary) -> SummaryView:

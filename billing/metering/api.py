@@ -144,7 +144,7 @@ async def get_event_by_id(
 
 
 async def _told(pool: Pool, principal: Principal, event_id: str, source: str | None, account: str | None) -> EventView:
-    account_id = principal.account(account) if principal.account_id else account
+    account_id = principal.owner(account)
     async with pool.connection() as conn:
         found = await reads.find(conn, event_id=event_id, source=source, account_id=account_id)
     if not found:

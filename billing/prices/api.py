@@ -105,7 +105,7 @@ async def quote(
 ) -> Quote:
     """What a request would cost, explained line by line; nothing is booked."""
     at = data.at or datetime.now(UTC)
-    account = principal.account(data.account) if principal.account_id else data.account
+    account = principal.owner(data.account)
     agreed = terms.current.of(account or "", at)
     try:
         usage = read(data.usage)

@@ -60,7 +60,7 @@ async def create_webhook(
     principal: NamedDependency[Principal],
 ) -> Issued:
     """Have messages sent to a URL, from now on. The secret that signs them is in this answer and nowhere else."""
-    account = principal.account(data.account) if principal.account_id else data.account
+    account = principal.owner(data.account)
     async with pool.connection() as conn:
         return await endpoints.create(conn, settings, account=account, url=data.url, types=data.types)
 
@@ -75,7 +75,7 @@ async def list_webhooks(
     ending_before: Cursor = None,
 ) -> Listing[Endpoint]:
     """Webhooks, newest first: a customer's own, or with an admin's key those of `account` or all."""
-    owner = principal.account(account) if principal.account_id else account
+    owner = principal.owner(account)
     async with pool.connection() as conn:
         found, more = await store.listed(conn, owner, Page(limit, starting_after, ending_before))
     return Listing(url="/v1/webhooks", has_more=more, data=found)

@@ -243,7 +243,7 @@ async def list_credit_notes(
     ending_before: Cursor = None,
 ) -> Listing[CreditNoteView]:
     """Credit notes, newest first: a customer's own, or with an admin's key those of `account` or of all."""
-    owner = principal.account(account) if principal.account_id else account
+    owner = principal.owner(account)
     async with pool.connection() as conn:
         found, more = await store.notes(conn, owner, Page(limit, starting_after, ending_before))
         shown = await note_views(conn, found)
