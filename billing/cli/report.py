@@ -1,6 +1,7 @@
 """`billing report`: the operator's reports."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -13,7 +14,7 @@ from billing.cli._print import as_json_option, console, print_json
 from billing.db.pool import Connection, Pool
 from billing.reports import status, sums, verification
 from billing.reports.asked import LENGTHS, Interval, span
-from billing.reports.grouped import Asked, snapshot
+from billing.reports.grouped import Asked, Reader
 from billing.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -54,32 +55,21 @@ def report_options(
     return add
 
 
-def asked_of(
-    settings: Settings,
+def read(
+    report: Callable[[Connection, Asked], Awaitable[R]],
     *,
     since: str | None,
     until: str | None,
     time_zone: str,
     interval: Interval | None = None,
-    group_by: Sequence[str] = (),
-    **only: Sequence[str],
-) -> Asked:
-    rows_max = settings.report_rows_max
-    return Asked(
-        span=span(since, until, time_zone, interval, rows_max=rows_max),
-        group_by=list(dict.fromkeys(group_by)),
-        filters={name: values for name, values in only.items() if values},
-        rows_max=rows_max,
-    )
-
-
-def read(work: Callable[[Connection, Asked], Awaitable[R]], given: dict[str, Any]) -> R:
+    **asked: Sequence[str],
+) -> R:
     """A report, asked for by the options that were given."""
 
     async def read_it(pool: Pool, settings: Settings) -> R:
-        asked = asked_of(settings, **given)
-        async with snapshot(pool) as conn:
-            return await work(conn, asked)
+        rows_max = settings.report_rows_max
+        reader = Reader(pool, span(since, until, time_zone, interval, rows_max=rows_max), rows_max)
+        return await reader.read(report, **asked)
 
     return run_with_pool(read_it)
 
@@ -99,28 +89,28 @@ MONEY_ONLY = ("model", "upstream", "account")
 @report_options((*sums.COLUMNS, "account"), sums.COLUMNS)
 def show_revenue(as_json: bool, **given: Any) -> None:
     """Requests and what they were charged."""
-    show(read(sums.revenue, given), as_json, _reports.sums)
+    show(read(sums.revenue, **given), as_json, _reports.sums)
 
 
 @command.command("usage")
 @report_options((*sums.COLUMNS, "account"), sums.COLUMNS)
 def show_usage(as_json: bool, **given: Any) -> None:
     """How much was used of each dimension, such as input tokens."""
-    show(read(sums.usage, given), as_json, _reports.sums)
+    show(read(sums.usage, **given), as_json, _reports.sums)
 
 
 @command.command("models")
 @report_options(MONEY_ONLY)
 def show_models(as_json: bool, **given: Any) -> None:
     """The models, those first that were charged most."""
-    show(read(sums.models, given), as_json, _reports.sums)
+    show(read(sums.models, **given), as_json, _reports.sums)
 
 
 @command.command("margin")
 @report_options(MONEY_ONLY, sums.COLUMNS, sums.MARGIN_BY)
 def show_margin(as_json: bool, **given: Any) -> None:
     """What requests were charged, what they cost us, and what is left."""
-    show(read(sums.margin, given), as_json, _reports.sums)
+    show(read(sums.margin, **given), as_json, _reports.sums)
 
 
 @command.command("customers")
@@ -130,7 +120,7 @@ def show_margin(as_json: bool, **given: Any) -> None:
 )
 def show_customers(limit: int, as_json: bool, **given: Any) -> None:
     """The customers who were charged most; the total is of all."""
-    found = read(lambda conn, asked: sums.customers(conn, asked, limit=limit), given)
+    found = read(partial(sums.customers, limit=limit), **given)
     show(found, as_json, _reports.sums)
 
 
@@ -138,7 +128,7 @@ def show_customers(limit: int, as_json: bool, **given: Any) -> None:
 @report_options(status.COLUMNS, status.COLUMNS, status.GROUPED_BY)
 def show_status(as_json: bool, **given: Any) -> None:
     """How many requests failed, and how long they took."""
-    show(read(status.report, given), as_json, _reports.status)
+    show(read(status.report, **given), as_json, _reports.status)
 
 
 @command.command("verification")
@@ -152,5 +142,5 @@ def show_status(as_json: bool, **given: Any) -> None:
 )
 def show_verification(worst: int, as_json: bool, **given: Any) -> None:
     """How reported token counts compare with ours, of the events that carried their text."""
-    found = read(lambda conn, asked: verification.report(conn, asked, worst=worst), given)
+    found = read(partial(verification.report, worst=worst), **given)
     show(found, as_json, _reports.verification)

@@ -1,8 +1,8 @@
 """How a report is summed up: the rows of a roll-up, grouped and filtered by what was asked for."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TypeVar
 
 import msgspec
 from psycopg import sql
@@ -11,6 +11,8 @@ from billing.db.pool import Connection, Pool
 from billing.reports.asked import Span, too_many_rows
 from billing.reports.tiles import tiles
 from pricing import money
+
+R = TypeVar("R")
 
 Columns = Mapping[str, LiteralString]
 """What a roll-up can be grouped and filtered by, and the column that is there."""
@@ -55,6 +57,30 @@ async def snapshot(pool: Pool) -> AsyncIterator[Connection]:
     async with pool.connection() as conn, conn.transaction():
         await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         yield conn
+
+
+class Reader(msgspec.Struct, frozen=True):
+    """Reads reports on a span."""
+
+    pool: Pool
+    span: Span
+    rows_max: int
+
+    async def read(
+        self,
+        report: Callable[[Connection, Asked], Awaitable[R]],
+        group_by: Sequence[str] | None = None,
+        **only: Sequence[str] | None,
+    ) -> R:
+        """The report, of the named columns with only these values. Raises Invalid, too_many_rows."""
+        asked = Asked(
+            span=self.span,
+            group_by=list(dict.fromkeys(group_by or ())),
+            filters={name: values for name, values in only.items() if values},
+            rows_max=self.rows_max,
+        )
+        async with snapshot(self.pool) as conn:
+            return await report(conn, asked)
 
 
 TILED: LiteralString = """
