@@ -10,6 +10,11 @@ depends_on = None
 
 
 def upgrade() -> None:
+    create_rollups()
+    create_verdicts()
+
+
+def create_rollups() -> None:
     op.create_table(
         "verdict_rollups",
         sa.Column("account_id", sa.Text(), nullable=False),
@@ -30,6 +35,9 @@ def upgrade() -> None:
         ),
     )
     op.create_index(op.f("verdict_rollups_slot_idx"), "verdict_rollups", ["slot"], unique=False)
+
+
+def create_verdicts() -> None:
     op.create_table(
         "verdicts",
         sa.Column("account_id", sa.Text(), nullable=False),
