@@ -137,7 +137,7 @@ async def _prove(pool: Pool, full_days: int) -> None:
     try:
         async with pool.connection() as conn:
             scope = await proof.next_scope(conn, full_days)
-            found = await proof.differences_unless_proving(conn, lambda _claim, _found: None, scope)
+            found = await proof.differences_unless_proving(conn, scope)
             digest = await heads.digest(conn)
     except psycopg.OperationalError:
         raise

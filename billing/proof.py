@@ -78,8 +78,15 @@ CHECKS = (
 )
 
 
+def _unheard(*_told: object) -> None:
+    """Of a proof that nobody watches."""
+
+
 async def differences(
-    conn: Connection, progress: Progress, scope: Scope = WHOLE_BOOK, begun: Begun = lambda _claim: None
+    conn: Connection,
+    progress: Progress = _unheard,
+    scope: Scope = WHOLE_BOOK,
+    begun: Begun = _unheard,
 ) -> list[str]:
     """Every difference there is, as sentences; none when all is right. `progress` hears of each check done, `begun` of
     each that begins."""
@@ -87,14 +94,12 @@ async def differences(
         return await _prove(conn, progress, scope, begun)
 
 
-async def differences_unless_proving(
-    conn: Connection, progress: Progress, scope: Scope = WHOLE_BOOK
-) -> list[str] | None:
+async def differences_unless_proving(conn: Connection, scope: Scope = WHOLE_BOOK) -> list[str] | None:
     """The same, unless another process is at it: then None."""
     async with _snapshot(conn):
         row = await (await conn.execute("SELECT pg_try_advisory_xact_lock(%s) AS mine", [PROOF_LOCK])).fetchone()
         mine = row is not None and row["mine"]
-        return await _prove(conn, progress, scope, lambda _claim: None) if mine else None
+        return await _prove(conn, _unheard, scope, _unheard) if mine else None
 
 
 async def next_scope(conn: Connection, full_days: int) -> Scope:

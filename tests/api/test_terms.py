@@ -221,7 +221,7 @@ async def test_a_price_is_added_without_a_release_and_what_waited_for_it_is_bill
         await client.get("/v1/usage", params={"account": account, "start": "2026-10-01", "end": "2026-11-01"})
     ).json()
     assert (usage["requests"], usage["amount"]) == (1, "2")
-    assert await proof.differences(conn, lambda _claim, _found: None) == []
+    assert await proof.differences(conn) == []
 
 
 async def test_a_price_of_one_customer_is_nobody_elses(client: httpx.AsyncClient) -> None:

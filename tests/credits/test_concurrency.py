@@ -19,7 +19,7 @@ BATCHES = 10
 
 async def differences(pool: Pool) -> list[str]:
     async with pool.connection() as conn:
-        return await proof.differences(conn, lambda _claim, _found: None)
+        return await proof.differences(conn)
 
 
 async def burnt(customer: Customer) -> int:

@@ -205,4 +205,4 @@ def test_credits_are_right_whatever_happens(fresh_database: str) -> None:
 
 async def differences(pool: Pool) -> list[str]:
     async with pool.connection() as conn:
-        return await proof.differences(conn, lambda _claim, _found: None)
+        return await proof.differences(conn)

@@ -192,10 +192,6 @@ async def unguarded(conn: Connection) -> None:
     await conn.execute("ALTER TABLE balances DISABLE TRIGGER ALL")
 
 
-async def proved(conn: Connection) -> list[str]:
-    return await proof.differences(conn, lambda _claim, _found: None)
-
-
 async def test_a_book_that_is_right_has_no_differences(relay_pool: Pool) -> None:
     account = await used(relay_pool)
     text = "model,dimension,tier,context,unit,price,effective_from,effective_to,confidence,source,checked,note"
@@ -215,9 +211,9 @@ async def test_what_is_tampered_with_is_named(relay_pool: Pool, what: str) -> No
     change, sentences = TAMPERED[what]
     async with relay_pool.connection() as conn:
         await unguarded(conn)
-        assert await proved(conn) == []
+        assert await proof.differences(conn) == []
         await conn.execute(change.encode())
-        found = await proved(conn)
+        found = await proof.differences(conn)
     for sentence in sentences:
         assert any(sentence in difference for difference in found), (sentence, found)
     assert not [difference for difference in found if "Not proved" in difference]
@@ -230,7 +226,7 @@ async def test_many_differences_are_counted_and_few_are_shown(relay_pool: Pool) 
     await intake.post(batch(*(event(account, f"e{number:03}") for number in range(50))))
     async with relay_pool.connection() as conn:
         await conn.execute("UPDATE events SET body = '{}'")
-        found = await proved(conn)
+        found = await proof.differences(conn)
     assert [place for place, sentence in enumerate(found) if sentence == "… and 30 more like it."] == [20]
 
 
@@ -241,14 +237,14 @@ async def test_an_invoice_that_cannot_be_read_is_a_difference_and_hides_no_other
     await own_relay.invoiced("2026-10", account)
     async with own_relay.pool.connection() as conn:
         await unguarded(conn)
-        assert await proved(conn) == []
+        assert await proof.differences(conn) == []
         await conn.execute("UPDATE invoices SET statement = '{}'")
         await conn.execute("UPDATE invoice_series SET last_sequence = 3")
-        found = await proved(conn)
+        found = await proof.differences(conn)
         assert any("its statement says" in difference for difference in found), found
         assert any("the last one taken is 3" in difference for difference in found)
         await conn.execute("""UPDATE invoices SET statement = '{"usage": "much"}'""")
-        found = await proved(conn)
+        found = await proof.differences(conn)
     assert any("Not proved" in difference and "InvalidTextRepresentation" in difference for difference in found)
     assert any("the last one taken is 3" in difference for difference in found)
 
@@ -258,7 +254,7 @@ async def test_a_check_that_fails_is_a_difference_and_the_others_go_on(relay_poo
     async with relay_pool.connection() as conn:
         await conn.execute("ALTER TABLE usage_rollups RENAME TO lost")
         await conn.execute("UPDATE balances SET posted = 7")
-        found = await proved(conn)
+        found = await proof.differences(conn)
     assert any("Not proved" in difference and "UndefinedTable: relation" in difference for difference in found)
     assert any("has a balance of 7.0" in difference for difference in found)
 
@@ -267,5 +263,5 @@ async def test_of_several_processes_one_proves(relay_pool: Pool) -> None:
     async with relay_pool.connection() as one, relay_pool.connection() as other:
         async with one.transaction():
             await one.execute("SELECT pg_advisory_xact_lock(%s)", [proof.PROOF_LOCK])
-            assert await proof.differences_unless_proving(other, lambda _claim, _found: None) is None
-        assert await proof.differences_unless_proving(other, lambda _claim, _found: None) == []
+            assert await proof.differences_unless_proving(other) is None
+        assert await proof.differences_unless_proving(other) == []

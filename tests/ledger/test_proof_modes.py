@@ -20,10 +20,6 @@ INCREMENTAL = Scope("incremental")
 IN_OCTOBER = "2026-10-05T08:00:00Z"
 
 
-async def proved(conn: Connection, scope: Scope = proof.WHOLE_BOOK) -> list[str]:
-    return await proof.differences(conn, lambda _claim, _found: None, scope)
-
-
 async def marks(conn: Connection) -> dict[str, int]:
     rows = await (await conn.execute("SELECT account_id, seq FROM proved")).fetchall()
     return {row["account_id"]: row["seq"] for row in rows}
@@ -52,8 +48,8 @@ async def test_of_one_account_only_its_rows_are_looked_at(own_relay: Relay) -> N
         await unguarded(conn)
         await conn.execute("UPDATE balances SET posted = 7 WHERE account_id = %s", [other])
         await conn.execute("UPDATE charges SET amount = 7 WHERE account_id = %s", [other])
-        assert await proved(conn, Scope("full", one)) == []
-        found = await proved(conn, Scope("full", other))
+        assert await proof.differences(conn, scope=Scope("full", one)) == []
+        found = await proof.differences(conn, scope=Scope("full", other))
         assert any("has a balance of 7.0" in difference for difference in found)
         assert not [difference for difference in found if one in difference or "Not proved" in difference]
         left = await conn.execute("SELECT FROM pg_class WHERE relnamespace = pg_my_temp_schema() AND relkind <> 'i'")
@@ -63,14 +59,14 @@ async def test_of_one_account_only_its_rows_are_looked_at(own_relay: Relay) -> N
 async def test_what_is_new_is_looked_at_and_goes_on_from_what_was_proved(own_relay: Relay) -> None:  # noqa: F811
     one, other = await two(own_relay)
     async with own_relay.pool.connection() as conn:
-        assert await proved(conn) == []
+        assert await proof.differences(conn) == []
         assert await marks(conn) == {one: 3, other: 3}
-        assert await proved(conn, INCREMENTAL) == []
+        assert await proof.differences(conn, scope=INCREMENTAL) == []
         await own_relay.use(one, "2026-10-07T08:00:00Z", IN_OCTOBER)
         await own_relay.move(one, "-1", IN_OCTOBER, kind="adjustment")
         third = await own_relay.account()
         await own_relay.use(third, IN_OCTOBER)
-        assert await proved(conn, INCREMENTAL) == []
+        assert await proof.differences(conn, scope=INCREMENTAL) == []
         assert await marks(conn) == {one: 5, other: 3, third: 1}
 
 
@@ -112,7 +108,7 @@ async def test_tampering_with_what_is_new_is_named(own_relay: Relay, what: str) 
     one, _ = await two(own_relay)
     statement, sentence = TAMPERED[what]
     async with own_relay.pool.connection() as conn:
-        assert await proved(conn) == []
+        assert await proof.differences(conn) == []
         await own_relay.use(one, "2026-10-07T08:00:00Z")
         newest = await (await conn.execute("SELECT max(transaction) AS n FROM postings")).fetchone()
         assert newest is not None
@@ -120,7 +116,7 @@ async def test_tampering_with_what_is_new_is_named(own_relay: Relay, what: str) 
         for change in statement.split("; "):
             await conn.execute(sql.SQL(change).format(new=sql.Literal(newest["n"])))
         for scope in (INCREMENTAL, proof.WHOLE_BOOK):
-            found = await proved(conn, scope)
+            found = await proof.differences(conn, scope=scope)
             assert [difference for difference in found if sentence in difference] or scope.mode == "full", found
             assert found
             assert not [difference for difference in found if "Not proved" in difference]
@@ -131,14 +127,14 @@ async def test_the_service_proves_all_of_it_now_and_then_and_after_a_difference(
     await two(own_relay)
     async with own_relay.pool.connection() as conn:
         assert await proof.next_scope(conn, 7) == proof.WHOLE_BOOK
-        assert await proved(conn) == []
+        assert await proof.differences(conn) == []
         assert await proof.next_scope(conn, 7) == INCREMENTAL
         assert await proof.next_scope(conn, 0) == proof.WHOLE_BOOK
         await conn.execute("UPDATE balances SET posted = posted + 1")
-        assert await proved(conn, INCREMENTAL) != []
+        assert await proof.differences(conn, scope=INCREMENTAL) != []
         assert await proof.next_scope(conn, 7) == proof.WHOLE_BOOK
         await conn.execute("UPDATE balances SET posted = posted - 1")
-        assert await proved(conn) == []
+        assert await proof.differences(conn) == []
         assert await proof.next_scope(conn, 7) == INCREMENTAL
 
 
@@ -161,12 +157,12 @@ async def test_what_is_dropped_is_missed_by_nobody(own_relay: Relay) -> None:  #
             assert (month.events, month.dropped, month.needed and why in month.needed) == (6, False, True), month
             for account in (one, other):
                 await own_relay.close("2026-10", account)
-        assert await proved(conn) == []
+        assert await proof.differences(conn) == []
         assert [month.dropped for month in await retention.drop(conn, november, dry_run=True)] == [False]
         assert [month.dropped for month in await retention.drop(conn, november)] == [True]
         assert await retention.drop(conn, november) == []
-        assert await proved(conn) == []
-        assert await proved(conn, INCREMENTAL) == []
+        assert await proof.differences(conn) == []
+        assert await proof.differences(conn, scope=INCREMENTAL) == []
         charge = await (await conn.execute("SELECT * FROM charges WHERE account_id = %s", [one])).fetchone()
         assert charge is not None
         [seen] = await reads.find(conn, event_id=charge["id"], source=None, account_id=one)
@@ -174,9 +170,9 @@ async def test_what_is_dropped_is_missed_by_nobody(own_relay: Relay) -> None:  #
         assert seen.charge != "0"
         await conn.execute("ALTER TABLE usage_rollups DISABLE TRIGGER USER")
         await conn.execute("UPDATE usage_rollups SET evidence = sha256(evidence) WHERE account_id = %s", [one])
-        assert any("has evidence that is not the hash" in difference for difference in await proved(conn))
+        assert any("has evidence that is not the hash" in difference for difference in await proof.differences(conn))
         await conn.execute("DELETE FROM charges WHERE id = %s", [charge["id"]])
-        assert any("6 were dropped, but 5 were charged" in difference for difference in await proved(conn))
+        assert any("6 were dropped, but 5 were charged" in difference for difference in await proof.differences(conn))
 
 
 async def test_an_event_dropped_long_ago_is_still_a_duplicate(own_relay: Relay) -> None:  # noqa: F811
@@ -186,7 +182,7 @@ async def test_an_event_dropped_long_ago_is_still_a_duplicate(own_relay: Relay) 
     async with own_relay.pool.connection() as conn:
         await in_october(conn)
         await own_relay.close("2026-10", account)
-        assert await proved(conn) == []
+        assert await proof.differences(conn) == []
         await retention.drop(conn, datetime(2026, 11, 1, tzinfo=UTC))
         left = await conn.execute("SELECT FROM events")
         assert left.rowcount == 0
@@ -201,7 +197,7 @@ async def test_what_waits_for_review_is_not_dropped(own_relay: Relay) -> None:  
     async with own_relay.pool.connection() as conn:
         await in_october(conn)
         await own_relay.close("2026-10", account)
-        assert await proved(conn) == []
+        assert await proof.differences(conn) == []
         [month] = await retention.drop(conn, datetime(2026, 11, 1, tzinfo=UTC))
         assert month.needed == "1 wait for review"
 

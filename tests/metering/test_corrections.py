@@ -61,7 +61,7 @@ async def own(fresh_database: str) -> AsyncIterator[Book]:
         yield own
         await own.intake.close()
         async with pool.connection() as conn:
-            assert await proof.differences(conn, lambda _claim, _found: None) == []
+            assert await proof.differences(conn) == []
 
 
 def code(result: Result) -> str:

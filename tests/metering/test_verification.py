@@ -277,7 +277,7 @@ async def test_a_counted_event_that_waited_for_a_price_is_billed_by_its_count(
         [cut] = await reads.find(conn, event_id="cut~rerated", source=None, account_id=account)
         assert counted.charge == gpt_4(HELLO_TOKENS, ANSWER_TOKENS)
         assert money.parse(cut.charge) < money.parse(gpt_4(100, 1))
-        assert await proof.differences(conn, lambda _claim, _found: None) == []
+        assert await proof.differences(conn) == []
 
 
 async def test_the_proof_knows_verdicts(relay_pool: Pool, settings: Settings) -> None:
@@ -289,11 +289,11 @@ async def test_the_proof_knows_verdicts(relay_pool: Pool, settings: Settings) ->
     await one(taking, account, "true")
     await taking.close()
     async with relay_pool.connection() as conn:
-        assert await proof.differences(conn, lambda _claim, _found: None) == []
+        assert await proof.differences(conn) == []
         await conn.execute("UPDATE verdict_rollups SET excess = excess + 1 WHERE verdict = 'over_reported'")
         await conn.execute("ALTER TABLE verdicts DISABLE TRIGGER USER")
         await conn.execute("UPDATE verdicts SET billed_input = 999 WHERE id = 'over'")
-        found = await proof.differences(conn, lambda _claim, _found: None)
+        found = await proof.differences(conn)
     assert any("sum up to" in difference for difference in found)
     assert any("Event over" in difference and "another usage" in difference for difference in found)
 

@@ -26,7 +26,7 @@ POSTERS = 8
 
 async def differences(relay: Relay) -> list[str]:
     async with relay.pool.connection() as conn:
-        return await proof.differences(conn, lambda _claim, _found: None)
+        return await proof.differences(conn)
 
 
 async def test_eight_connections_post_while_others_fold_and_read(relay: Relay) -> None:

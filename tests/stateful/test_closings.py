@@ -245,7 +245,7 @@ def test_every_closing_is_right_whatever_happened_before(fresh_database: str) ->
 
         async def differences() -> list[str]:
             async with pool.connection() as conn:
-                return await proof.differences(conn, lambda _claim, _found: None)
+                return await proof.differences(conn)
 
         try:
             plays()
