@@ -4,30 +4,19 @@ The model has a clock of its own, days ahead of the real one, which `give` and `
 decides by itself stays out of the way. After every run the proof (`billing verify`) must find nothing.
 """
 
-import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from hypothesis.stateful import run_state_machine_as_test as run
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from billing import proof
-from billing.db.pool import Pool, open_pool
 from billing.errors import Conflict, Unprocessable
 from billing.ledger.movements import Movement, Refund, book, refund
-from billing.metering.intake import Intake
-from billing.prices.keeper import TermsKeeper
-from billing.settings import Settings
-from pricing import book as books
 from tests import factories
 from tests.credits.conftest import DAY, UNIT, Customer, from_now
+from tests.stateful.machine import Machine, play
 
-BOOK = books.load()
-T = TypeVar("T")
 gifts = st.fixed_dictionaries(
     {
         "amount": st.integers(1, 50),
@@ -67,16 +56,7 @@ class Grant:
         return paid
 
 
-class Credits(RuleBasedStateMachine):
-    """`runner`, `pool` and `intake` are set by the test, which has a database of its own."""
-
-    runner: asyncio.Runner
-    pool: Pool
-    intake: Intake
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(work)
-
+class Credits(Machine):
     @initialize(first=st.lists(gifts, min_size=2, max_size=4))
     def begin(self, first: list[dict[str, Any]]) -> None:
         async def made() -> str:
@@ -187,22 +167,4 @@ class Credits(RuleBasedStateMachine):
 
 
 def test_credits_are_right_whatever_happens(fresh_database: str) -> None:
-    chosen = Settings(database_url=fresh_database)
-    with asyncio.Runner() as runner:
-        pool = runner.run(open_pool(chosen, fresh_database))
-        intake = Intake(pool, TermsKeeper(BOOK, "0.5"), chosen)
-        try:
-            run(
-                type("Here", (Credits,), {"runner": runner, "pool": pool, "intake": intake}),
-                settings=settings(
-                    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-                ),
-            )
-            assert runner.run(differences(pool)) == []
-        finally:
-            runner.run(pool.close())
-
-
-async def differences(pool: Pool) -> list[str]:
-    async with pool.connection() as conn:
-        return await proof.differences(conn)
+    play(Credits, fresh_database, games=40, steps=25)

@@ -5,27 +5,19 @@ The model knows the rules and nothing of the code: what an event costs it works 
 proof (`billing verify`) must find nothing.
 """
 
-import asyncio
-from collections.abc import Coroutine
 from datetime import UTC, datetime
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import Bundle, initialize, invariant, rule
 
-from billing import proof
 from billing.accounts.store import balance
-from billing.db.pool import Pool, open_pool
 from billing.invoices.close import close_month
 from billing.ledger.movements import Movement, book
-from billing.metering.intake import Intake
-from billing.prices.keeper import TermsKeeper
-from billing.settings import Settings
-from pricing import book as books
 from tests import factories
 from tests.metering.events import batch, event
+from tests.stateful.machine import Machine, play
 
 PICO = 10**12
 HALF = Fraction(1, 2)
@@ -36,9 +28,7 @@ OFFICIAL = {  # dollars a million tokens, input and output, in 2026
 }
 MONTHS = ["2026-07", "2026-08", "2026-09"]
 FIRST_MONTH = 7
-BOOK = books.load()
 
-T = TypeVar("T")
 amounts = st.integers(1, 10**15)
 times = st.datetimes(datetime(2026, 7, 1), datetime(2026, 9, 30, 23, 59, 59))  # noqa: DTZ001 - the zone comes below
 requests = st.fixed_dictionaries(
@@ -72,25 +62,16 @@ def as_event(account: str, id: str, request: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-class Book(RuleBasedStateMachine):
-    """`runner`, `pool` and `settings` are set by the test, which has a database of its own."""
-
-    runner: asyncio.Runner
-    pool: Pool
-    settings: Settings
+class Book(Machine):
     accounts: Bundle[str] = Bundle("accounts")
 
     def __init__(self) -> None:
         super().__init__()
-        self.intake = Intake(self.pool, TermsKeeper(BOOK, "0.5"), self.settings)
         self.wallets: dict[str, int] = {}
         self.events: dict[tuple[str, str], dict[str, Any]] = {}
         self.closed_months: dict[str, int] = {}
         self.late: dict[tuple[str, str], int] = {}
         self.corrected: set[tuple[str, str]] = set()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(work)
 
     @initialize(target=accounts)
     def first_account(self) -> str:
@@ -172,7 +153,7 @@ class Book(RuleBasedStateMachine):
 
     @rule(account=accounts, month=st.sampled_from(MONTHS))
     def close(self, account: str, month: str) -> None:
-        summary = self.run(close_month(self.pool, self.settings, month, account))
+        summary = self.run(close_month(self.pool, self.intake.settings, month, account))
         [result] = summary.results
         number = MONTHS.index(month) + 1
         if number <= self.closed_months[account]:
@@ -201,21 +182,4 @@ class Book(RuleBasedStateMachine):
 
 
 def test_the_book_is_right_whatever_happens(fresh_database: str) -> None:
-    chosen = Settings(database_url=fresh_database)
-    with asyncio.Runner() as runner:
-        pool = runner.run(open_pool(chosen, fresh_database))
-        try:
-            run_state_machine_as_test(
-                type("Here", (Book,), {"runner": runner, "pool": pool, "settings": chosen}),
-                settings=settings(
-                    max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-                ),
-            )
-            assert runner.run(differences(pool)) == []
-        finally:
-            runner.run(pool.close())
-
-
-async def differences(pool: Pool) -> list[str]:
-    async with pool.connection() as conn:
-        return await proof.differences(conn)
+    play(Book, fresh_database, games=40, steps=20)

@@ -5,20 +5,16 @@ proof (`billing verify`) must find nothing.
 """
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
+from hypothesis.stateful import Bundle, consumes, initialize, invariant, rule
 
 from billing import ids
 from billing.accounts import keys, limits
 from billing.accounts.store import Balance, Changes, balance, change
-from billing.db.pool import Pool, open_pool
 from billing.errors import Problem
 from billing.gather import Bounds
 from billing.holds import store
@@ -26,19 +22,13 @@ from billing.holds.authorizer import Authorizer, sweep
 from billing.holds.estimates import exactly
 from billing.holds.rules import Asked, Granted
 from billing.ledger.movements import Movement, book
-from billing.metering.intake import Intake
-from billing.prices.keeper import TermsKeeper
-from billing.settings import Settings
-from pricing import book as books
 from tests import factories
 from tests.metering.events import batch, event
-from tests.stateful.test_book import differences
+from tests.stateful.machine import Machine, play
 
 MICRO = 10**6
 INPUT_PRICE = 15 * MICRO  # picodollars of one input token of gpt-4: half of $30 a million
-BOOK = books.load()
 
-T = TypeVar("T")
 amounts = st.integers(0, 40).map(lambda tokens: tokens * INPUT_PRICE)
 
 
@@ -87,29 +77,16 @@ class Customer:
         return None
 
 
-class Holds(RuleBasedStateMachine):
-    """`runner`, `pool` and `settings` are set by the test, which has a database of its own."""
-
-    runner: asyncio.Runner
-    pool: Pool
-    settings: Settings
+class Holds(Machine):
     accounts: Bundle[str] = Bundle("accounts")
     held: Bundle[tuple[str, str]] = Bundle("held")
 
     def __init__(self) -> None:
         super().__init__()
-        terms = TermsKeeper(BOOK, "0.5")
-        self.intake = Intake(self.pool, terms, self.settings)
         # Two, as in two processes: they share nothing but the database.
-        self.authorizers = [Authorizer(self.pool, terms, Bounds(100, 60)) for _ in range(2)]
+        self.authorizers = [Authorizer(self.pool, self.intake.terms, Bounds(100, 60)) for _ in range(2)]
         self.customers: dict[str, Customer] = {}
         self.events = 0
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(work)
-
-    def teardown(self) -> None:
-        self.run(self.intake.close())
 
     @initialize(target=accounts)
     def first_account(self) -> str:
@@ -280,16 +257,4 @@ class Holds(RuleBasedStateMachine):
 
 
 def test_what_is_held_is_right_whatever_happens(fresh_database: str) -> None:
-    chosen = Settings(database_url=fresh_database)
-    with asyncio.Runner() as runner:
-        pool = runner.run(open_pool(chosen, fresh_database))
-        try:
-            run_machine(
-                type("Here", (Holds,), {"runner": runner, "pool": pool, "settings": chosen}),
-                settings=settings(
-                    max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-                ),
-            )
-            assert runner.run(differences(pool)) == []
-        finally:
-            runner.run(pool.close())
+    play(Holds, fresh_database, games=30, steps=30)
