@@ -282,14 +282,6 @@ async def balances(conn: Connection, account_ids: Iterable[str]) -> dict[str, Ba
     return {row["account_id"]: _balance(row) for row in await cursor.fetchall()}
 
 
-async def balance(conn: Connection, account_id: str) -> Balance:
-    """Raises NotFound for an unknown account."""
-    found = await balances(conn, [account_id])
-    if account_id not in found:
-        raise unknown(account_id)
-    return found[account_id]
-
-
 def _balance(row: dict[str, Any]) -> Balance:
     return Balance(
         account_id=row["account_id"],

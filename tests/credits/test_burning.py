@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from billing import proof
-from billing.accounts.store import balance
 from billing.ledger.reads import balance_at
 from pricing import money
+from tests.books import balance
 from tests.credits.conftest import DAY, UNIT, Customer, from_now
 from tests.metering.events import batch
 

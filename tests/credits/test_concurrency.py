@@ -4,22 +4,16 @@ import asyncio
 
 import pytest
 
-from billing import proof
 from billing.chores import settle_credits
-from billing.db.pool import Pool
 from billing.metering.intake import Intake
 from tests import factories
+from tests.books import differences
 from tests.credits.conftest import Customer, from_now
 
 pytestmark = pytest.mark.anyio
 
 POSTERS = 6
 BATCHES = 10
-
-
-async def differences(pool: Pool) -> list[str]:
-    async with pool.connection() as conn:
-        return await proof.differences(conn)
 
 
 async def burnt(customer: Customer) -> int:

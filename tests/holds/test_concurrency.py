@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 import pytest
 
 from billing import ids, proof
-from billing.accounts.store import balance
 from billing.db.pool import Connection, Pool, open_pool
 from billing.errors import Unpayable
 from billing.gather import Bounds
@@ -23,6 +22,7 @@ from billing.settings import Settings
 from pricing import book as books
 from pricing import money
 from tests import factories
+from tests.books import balance
 from tests.metering.events import GPT_4_CHARGE, batch, event
 
 pytestmark = pytest.mark.anyio

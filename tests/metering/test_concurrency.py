@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from billing import proof
-from billing.accounts.store import balance
 from billing.db.pool import open_pool
 from billing.metering.answers import Result
 from billing.metering.intake import Intake
@@ -16,6 +15,7 @@ from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
 from pricing import book, money
 from tests import factories
+from tests.books import balance
 from tests.metering.events import GPT_4_CHARGE, batch, event
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from billing import proof
-from billing.accounts.store import balance
 from billing.db.dollars import picos
 from billing.db.pool import Pool, open_pool
 from billing.metering import reads
@@ -21,6 +20,7 @@ from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
 from pricing import book, money
 from tests import factories
+from tests.books import balance
 from tests.metering.contents import ANSWER, HELLO
 from tests.metering.events import GPT_4, GPT_4_CHARGE, batch, event
 

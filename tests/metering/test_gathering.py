@@ -8,7 +8,6 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from billing.accounts.store import balance
 from billing.db.pool import Connection, Pool, open_pool
 from billing.errors import Unavailable
 from billing.metering.answers import Result
@@ -17,6 +16,7 @@ from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
 from pricing import book, money
 from tests import factories
+from tests.books import balance
 from tests.metering.events import GPT_4_CHARGE, batch, event
 
 pytestmark = pytest.mark.anyio

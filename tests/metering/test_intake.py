@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from billing.accounts import keys
-from billing.accounts.store import balance
 from billing.db.dollars import picos
 from billing.db.pool import Connection, Pool
 from billing.metering import reads
@@ -20,6 +19,7 @@ from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
 from pricing import book, money
 from tests import factories
+from tests.books import balance
 from tests.metering.events import GPT_4, GPT_4_CHARGE, batch, event
 
 pytestmark = pytest.mark.anyio

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing import proof
 from billing.metering.folding import fold
 from billing.metering.intake import Intake
 from billing.metering.outcomes import BUCKET_EDGES_MS, percentile
 from billing.reports.tiles import tiles
+from tests.books import differences
 from tests.metering.events import batch, event
 from tests.reports.conftest import Relay
 from tests.reports.test_sums import posted
@@ -22,11 +22,6 @@ pytestmark = pytest.mark.anyio
 
 OCTOBER = {"from": "2026-10-01", "to": "2026-11-01"}
 POSTERS = 8
-
-
-async def differences(relay: Relay) -> list[str]:
-    async with relay.pool.connection() as conn:
-        return await proof.differences(conn)
 
 
 async def test_eight_connections_post_while_others_fold_and_read(relay: Relay) -> None:
@@ -53,7 +48,7 @@ async def test_eight_connections_post_while_others_fold_and_read(relay: Relay) -
     total = (await relay.report("customers", **OCTOBER))["total"]
     assert total["requests"] == POSTERS * 200
     assert (await relay.report("status", **OCTOBER))["total"]["latency_ms"]["requests"] == POSTERS * 200
-    assert await differences(relay) == []
+    assert await differences(relay.pool) == []
 
 
 @pytest.mark.parametrize(
@@ -69,10 +64,10 @@ async def test_eight_connections_post_while_others_fold_and_read(relay: Relay) -
 )
 async def test_the_proof_names_totals_that_are_not_the_sums(relay: Relay, harm: str, said: str) -> None:
     await posted(relay, seed=1, events=300)
-    assert await differences(relay) == []
+    assert await differences(relay.pool) == []
     async with relay.pool.connection() as conn:
         await conn.execute(harm)  # type: ignore[arg-type]
-    assert any(said in difference for difference in await differences(relay))
+    assert any(said in difference for difference in await differences(relay.pool))
 
 
 QUARTER = timedelta(minutes=15)

@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from billing import proof
 from billing.db.pool import Pool, open_pool
 from billing.metering.intake import Intake
 from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
 from pricing import book
+from tests.books import differences
 
 BOOK = book.load()
 UNHURRIED: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
@@ -45,11 +45,6 @@ def relay(url: str) -> Iterator[tuple[asyncio.Runner, Intake]]:
         finally:
             runner.run(intake.close())
             runner.run(pool.close())
-
-
-async def differences(pool: Pool) -> list[str]:
-    async with pool.connection() as conn:
-        return await proof.differences(conn)
 
 
 def play(machine: type[Machine], url: str, *, games: int, steps: int) -> None:

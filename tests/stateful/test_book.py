@@ -12,10 +12,10 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, initialize, invariant, rule
 
-from billing.accounts.store import balance
 from billing.invoices.close import close_month
 from billing.ledger.movements import Movement, book
 from tests import factories
+from tests.books import balance
 from tests.metering.events import batch, event
 from tests.stateful.machine import Machine, play
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, consumes, initialize, invariant, rule
 
 from billing import ids
 from billing.accounts import keys, limits
-from billing.accounts.store import Balance, Changes, balance, change
+from billing.accounts.store import Balance, Changes, change
 from billing.errors import Problem
 from billing.gather import Bounds
 from billing.holds import store
@@ -23,6 +23,7 @@ from billing.holds.estimates import exactly
 from billing.holds.rules import Asked, Granted
 from billing.ledger.movements import Movement, book
 from tests import factories
+from tests.books import balance
 from tests.metering.events import batch, event
 from tests.stateful.machine import Machine, play
 
