@@ -21,7 +21,7 @@ from billing.db.pool import Pool, open_pool
 from billing.gather import Bounds
 from billing.holds import api as holds
 from billing.holds.authorizer import Authorizer
-from billing.http import StrictRequest, door, principal
+from billing.http import StrictRequest, door, page, principal
 from billing.invoices import api as invoices
 from billing.invoices import drafts_api as drafts
 from billing.invoices import taxes_api as taxes
@@ -139,6 +139,7 @@ DEPENDENCIES: dict[str, Callable[..., Any]] = {
     "terms": terms,
     "intake": intake,
     "principal": principal,
+    "page": page,
 }
 
 

@@ -24,11 +24,11 @@ from billing.db.pool import Pool
 from billing.errors import Forbidden, Invalid, Unauthorized, WrongType
 from billing.faults import faults_of
 from billing.gather import Bounds, Gatherer
+from billing.pages import Page
 from billing.wire import decoder, malformed
 
 TOKEN_CHARACTERS_MAX = 200
 
-# The parameters of every list (billing/pages.py).
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="How many at most.")]
 Cursor = Annotated[str | None, QueryParameter(max_length=500, description="The id at the edge of the page.")]
 FAULTS_NAMED_MAX = 100
@@ -125,3 +125,8 @@ def bearer_token(header: str | None) -> str:
 def principal(request: Request[Any, Principal, State]) -> Principal:
     """The dependency `principal`: who passed the guard."""
     return request.auth
+
+
+def page(limit: Limit = 20, starting_after: Cursor = None, ending_before: Cursor = None) -> Page:
+    """The dependency `page`: what every list takes."""
+    return Page(limit, starting_after, ending_before)

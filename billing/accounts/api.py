@@ -20,7 +20,7 @@ from billing.accounts.store import Account, Changes
 from billing.credits.current import Balances
 from billing.db.pool import Connection, Pool
 from billing.errors import Fault, Invalid, Unprocessable
-from billing.http import Cursor, Limit, StrictRequest, requires
+from billing.http import StrictRequest, requires
 from billing.ledger.reads import PastBalance, balance_at
 from billing.pages import Listing, Page
 from billing.text import AccountId, Instant, Lines, Name, Price
@@ -147,13 +147,11 @@ async def create_account(data: JSONBody[NewAccount], pool: NamedDependency[Pool]
 @get("/v1/accounts", guards=[requires("admin")], tags=["accounts"])
 async def list_accounts(
     pool: NamedDependency[Pool],
-    limit: Limit = 20,
-    starting_after: Cursor = None,
-    ending_before: Cursor = None,
+    page: NamedDependency[Page],
 ) -> Listing[Account]:
     """All accounts, newest first."""
     async with pool.connection() as conn:
-        found, more = await store.listed(conn, Page(limit, starting_after, ending_before))
+        found, more = await store.listed(conn, page)
     return Listing(url="/v1/accounts", has_more=more, data=found)
 
 

@@ -9,7 +9,7 @@ from litestar.params import FromQuery, QueryParameter
 
 from billing.audit.log import Act, Asked, listed
 from billing.db.pool import Pool
-from billing.http import Cursor, Limit, requires
+from billing.http import requires
 from billing.pages import Listing, Page
 from billing.times import instant
 
@@ -20,14 +20,12 @@ From = Annotated[str | None, QueryParameter(name="from", description="A day of U
 @get("/v1/audit-log", guards=[requires("admin")], tags=["operations"])
 async def list_acts(
     pool: NamedDependency[Pool],
+    page: NamedDependency[Page],
     account: FromQuery[str | None] = None,
     actor: FromQuery[str | None] = None,
     action: FromQuery[str | None] = None,
     start: From = None,
     to: FromQuery[str | None] = None,
-    limit: Limit = 20,
-    starting_after: Cursor = None,
-    ending_before: Cursor = None,
 ) -> Listing[Act]:
     """What administrators did, newest first: of an account, of a key (`actor`), of a kind, in a span of time."""
     asked = Asked(
@@ -38,7 +36,7 @@ async def list_acts(
         end=instant(to, UTC_ZONE, "to"),
     )
     async with pool.connection() as conn:
-        found, more = await listed(conn, asked, Page(limit, starting_after, ending_before))
+        found, more = await listed(conn, asked, page)
     return Listing(url="/v1/audit-log", has_more=more, data=found)
 
 

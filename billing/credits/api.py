@@ -13,7 +13,7 @@ from billing.credits import giving, store
 from billing.credits.giving import GrantView
 from billing.credits.grants import PRIORITY, Category, NewGrant
 from billing.db.pool import Connection, Pool
-from billing.http import Cursor, Limit, StrictRequest, requires
+from billing.http import StrictRequest, requires
 from billing.ledger.api import IdempotencyKey, amount_of, booked_once, refused_amount
 from billing.pages import Listing, Page
 from billing.text import Dollars, Instant, Name
@@ -94,12 +94,9 @@ async def void_grant(
 async def list_account_grants(
     account_id: FromPath[str],
     pool: NamedDependency[Pool],
-    limit: Limit = 20,
-    starting_after: Cursor = None,
-    ending_before: Cursor = None,
+    page: NamedDependency[Page],
 ) -> Listing[GrantView]:
     """An account's grants, newest first."""
-    page = Page(limit, starting_after, ending_before)
     return await _listed(pool, account_id, page, f"/v1/accounts/{account_id}/grants")
 
 
@@ -107,13 +104,11 @@ async def list_account_grants(
 async def list_grants(
     pool: NamedDependency[Pool],
     principal: NamedDependency[Principal],
+    page: NamedDependency[Page],
     account: FromQuery[str | None] = None,
-    limit: Limit = 20,
-    starting_after: Cursor = None,
-    ending_before: Cursor = None,
 ) -> Listing[GrantView]:
     """The grants of the customer whose key this is, newest first; with an admin's key, of `account`."""
-    return await _listed(pool, principal.account(account), Page(limit, starting_after, ending_before), "/v1/grants")
+    return await _listed(pool, principal.account(account), page, "/v1/grants")
 
 
 async def _listed(pool: Pool, account_id: str, page: Page, url: str) -> Listing[GrantView]:

@@ -20,7 +20,7 @@ from billing.holds import estimates, store
 from billing.holds.authorizer import Authorizer
 from billing.holds.rules import Asked, Hold, Price
 from billing.holds.rules import State as HoldState
-from billing.http import Cursor, Limit, requires
+from billing.http import requires
 from billing.pages import Listing, Page
 from billing.settings import Settings, environment_name
 from billing.text import END, Name, Sha256
@@ -211,14 +211,12 @@ async def _found(conn: Connection, hold_id: str, account: str | None) -> Hold:
 async def list_authorizations(
     pool: NamedDependency[Pool],
     account: FromQuery[str],
+    page: NamedDependency[Page],
     in_state: InState = None,
-    limit: Limit = 20,
-    starting_after: Cursor = None,
-    ending_before: Cursor = None,
 ) -> Listing[Authorization]:
     """An account's authorizations in the order of their ids: of those whose ids are ours, the newest first."""
     async with pool.connection() as conn:
-        found, more = await store.listed(conn, account, in_state, Page(limit, starting_after, ending_before))
+        found, more = await store.listed(conn, account, in_state, page)
     return Listing(url="/v1/authorizations", has_more=more, data=[Authorization(**_told(hold)) for hold in found])
 
 

@@ -12,7 +12,7 @@ from billing.accounts.keys import Principal
 from billing.accounts.store import get as get_account
 from billing.db.pool import Pool
 from billing.errors import Fault, Invalid
-from billing.http import Cursor, Limit, StrictRequest, requires
+from billing.http import StrictRequest, requires
 from billing.idempotency import Work
 from billing.ledger.movements import Movement, Refund, book, refund
 from billing.ledger.reads import PostingView, journal
@@ -142,16 +142,13 @@ def refused_amount(detail: str) -> Invalid:
 async def list_postings(
     pool: NamedDependency[Pool],
     principal: NamedDependency[Principal],
+    page: NamedDependency[Page],
     account: FromQuery[str | None] = None,
-    limit: Limit = 20,
-    starting_after: Cursor = None,
-    ending_before: Cursor = None,
 ) -> Listing[PostingView]:
     """The journal of an account, newest first. What upstreams take is shown to admins only."""
     account_id = principal.account(account)
     async with pool.connection() as conn:
         await get_account(conn, account_id)
-        page = Page(limit, starting_after, ending_before)
         found, more = await journal(conn, account_id, page, costs=principal.account_id is None)
     return Listing(url="/v1/postings", has_more=more, data=found)
 

@@ -15,7 +15,7 @@ from billing.accounts import store as accounts
 from billing.accounts.keys import Principal
 from billing.db.pool import Pool
 from billing.errors import Conflict, Fault, Invalid, NotFound
-from billing.http import Cursor, Limit, StrictRequest, requires
+from billing.http import StrictRequest, requires
 from billing.metering import cloudevents, reads
 from billing.metering.answers import LISTED_MAX, Answer, Result, answer
 from billing.metering.cloudevents import CLOUDEVENT, CLOUDEVENTS, Envelope, Places
@@ -164,14 +164,12 @@ def without_upstream(view: EventView) -> EventView:
 @get("/v1/events", guards=[requires("admin")], tags=["usage"])
 async def list_events_for_review(
     pool: NamedDependency[Pool],
+    page: NamedDependency[Page],
     account: FromQuery[str | None] = None,
-    limit: Limit = 20,
-    starting_after: Cursor = None,
-    ending_before: Cursor = None,
 ) -> Listing[EventView]:
     """The review queue: events that are kept but not billed, because no price or no usage is known. Newest first."""
     async with pool.connection() as conn:
-        found, more = await reads.waiting(conn, account, Page(limit, starting_after, ending_before))
+        found, more = await reads.waiting(conn, account, page)
     return Listing(url="/v1/events", has_more=more, data=found)
 
 
