@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, LiteralString, TypeVar
 
 import msgspec
 from psycopg import sql
 
 from billing.db.pool import Connection, Pool
-from billing.reports.asked import Span, too_many_rows
+from billing.reports.asked import Interval, Span, too_many_rows
 from billing.reports.tiles import tiles
 from pricing import money
 
@@ -16,6 +17,16 @@ R = TypeVar("R")
 
 Columns = Mapping[str, LiteralString]
 """What a roll-up can be grouped and filtered by, and the column that is there."""
+
+
+class Heading(msgspec.Struct, frozen=True, kw_only=True):
+    """What every report says it is about."""
+
+    start: datetime = msgspec.field(name="from")
+    end: datetime = msgspec.field(name="to")
+    time_zone: str
+    interval: Interval | None
+    group_by: Sequence[str]
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +49,17 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
             "tile_starts": list(starts),
             "tile_ends": list(ends),
             **{f"only_{name}": list(values) for name, values in self.filters.items()},
+        }
+
+    def heading(self) -> dict[str, Any]:
+        """The fields of a Heading."""
+        span = self.span
+        return {
+            "start": span.start,
+            "end": span.end,
+            "time_zone": span.time_zone,
+            "interval": span.interval,
+            "group_by": self.group_by,
         }
 
     def where(self, columns: Columns, time: LiteralString = "slot") -> sql.Composed:

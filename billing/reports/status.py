@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -11,8 +10,7 @@ from psycopg import sql
 
 from billing.db.pool import Connection
 from billing.metering.outcomes import BUCKET_EDGES_MS, percentile
-from billing.reports.asked import Interval
-from billing.reports.grouped import Asked, Columns, grouped, percent, tiled
+from billing.reports.grouped import Asked, Columns, Heading, grouped, percent, tiled
 
 Group = Literal["model", "upstream"]
 GROUPED_BY: tuple[Group, ...] = ("model",)
@@ -53,14 +51,9 @@ class Row(Sums, kw_only=True):
     upstream: str | UnsetType = UNSET
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Report(Heading, frozen=True, kw_only=True):
     """How the requests of [from, to) went: by time, then the groups with the most requests first."""
 
-    start: datetime = msgspec.field(name="from")
-    end: datetime = msgspec.field(name="to")
-    time_zone: str
-    interval: Interval | None
-    group_by: Sequence[str]
     total: Sums
     data: list[Row]
     object: str = "report.status"
@@ -109,11 +102,7 @@ async def report(conn: Connection, asked: Asked) -> Report:
     took = await _took(conn, asked)
     keys = ["time", *asked.group_by]
     return Report(
-        start=asked.span.start,
-        end=asked.span.end,
-        time_zone=asked.span.time_zone,
-        interval=asked.span.interval,
-        group_by=asked.group_by,
+        **asked.heading(),
         total=_sums(went, list(took.values()), {}, Sums),
         data=[
             _sums([row], [took[_key(row, keys)]], {name: row[name] for name in keys if name in row}, Row)

@@ -1,7 +1,6 @@
 """What reports say of money: sums of usage by model, upstream and dimension, and by customer."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Literal, LiteralString
 
 import msgspec
@@ -10,8 +9,7 @@ from psycopg import sql
 
 from billing.db.dollars import picos
 from billing.db.pool import Connection
-from billing.reports.asked import Interval
-from billing.reports.grouped import Asked, Columns, grouped, percent, tiled
+from billing.reports.grouped import Asked, Columns, Heading, grouped, percent, tiled
 from pricing import money
 
 Group = Literal["model", "upstream", "dimension"]
@@ -52,15 +50,10 @@ class Row(Sums, kw_only=True):
     name: str | UnsetType = UNSET
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Report(Heading, frozen=True, kw_only=True):
     """Sums of the usage in [from, to), by the time of use: by time, then the largest amounts first."""
 
     object: str
-    start: datetime = msgspec.field(name="from")
-    end: datetime = msgspec.field(name="to")
-    time_zone: str
-    interval: Interval | None
-    group_by: Sequence[str]
     currency: str = "USD"
     total: Sums
     data: list[Row]
@@ -161,11 +154,7 @@ def _report(
     whole = _told(_summed(exact if summed_up is None else _in_picos(summed_up)))
     return Report(
         object=f"report.{name}",
-        start=asked.span.start,
-        end=asked.span.end,
-        time_zone=asked.span.time_zone,
-        interval=asked.span.interval,
-        group_by=asked.group_by,
+        **asked.heading(),
         total=msgspec.convert({field: value for field, value in whole.items() if field in shown}, Sums),
         data=data,
     )

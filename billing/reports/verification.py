@@ -1,6 +1,5 @@
 """The verification report: how many reported token counts were checked, how they did, and what the worst ones cost."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -11,8 +10,7 @@ from billing.db.dollars import picos
 from billing.db.pool import Connection
 from billing.metering.judging import VerdictView
 from billing.metering.verdicts import verdict_of
-from billing.reports.asked import Interval
-from billing.reports.grouped import Asked, Columns, grouped
+from billing.reports.grouped import Asked, Columns, Heading, grouped
 from pricing import money
 
 Group = Literal["model", "upstream", "source", "account"]
@@ -87,18 +85,13 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     events: int
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Report(Heading, frozen=True, kw_only=True):
     """How the usage that was reported in [from, to), by the time of use, compares with what we counted.
 
     `data` is by time, then the group first whose mismatches are dearest; `worst` are the dearest single events,
     `unverifiable` the commonest reasons.
     """
 
-    start: datetime = msgspec.field(name="from")
-    end: datetime = msgspec.field(name="to")
-    time_zone: str
-    interval: Interval | None
-    group_by: Sequence[str]
     currency: str = "USD"
     total: Sums
     data: list[Row]
@@ -111,11 +104,7 @@ async def report(conn: Connection, asked: Asked, *, worst: int) -> Report:
     """The report, with so many of the worst events. Raises Invalid, too_many_rows."""
     rows = await _rows(conn, asked)
     return Report(
-        start=asked.span.start,
-        end=asked.span.end,
-        time_zone=asked.span.time_zone,
-        interval=asked.span.interval,
-        group_by=asked.group_by,
+        **asked.heading(),
         total=_total(rows),
         data=rows,
         worst=await _worst(conn, asked, worst),
