@@ -32,8 +32,9 @@ class Assets:
 
 
 def templates_in(folder: Path) -> Environment:
+    """A page's own, and the frame of them all (`page.html`)."""
     return Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader((folder, Path(__file__).parent / "templates")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
