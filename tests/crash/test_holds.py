@@ -1,6 +1,5 @@
 """kill -9 while spending is authorized and captured: no hold leaks, none is captured twice, every sum is right."""
 
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -9,32 +8,26 @@ import httpx
 import pytest
 
 from pricing import money
-from tests.crash.test_kill import ADMIN, free_port, kill_both, kill_service
+from tests.crash.killing import ADMIN, Kill, Sender, kill_both, kill_service, survivors
 from tests.metering.events import GPT_4_CHARGE, event
-from tests.serving import billing, serving
 
-ROUNDS = 3
 GATEWAYS = 4
 ACCOUNT = "acct_crash"
 PAID = "1000"
 LASTS_SECONDS = 2
 
 
-class Gateway(threading.Thread):
+class Gateway(Sender):
     """Authorizes, then posts the event that captures; sends each again until it is answered. Some it forgets."""
 
     def __init__(self, url: str, number: int) -> None:
-        super().__init__()
-        self.url = url
-        self.number = number
-        self.stopping = threading.Event()
-        self.captured: list[str] = []
+        super().__init__(url, number)
         self.forgotten = 0
 
     def run(self) -> None:
         with httpx.Client(base_url=self.url, headers=ADMIN, timeout=10) as client:
             while not self.stopping.is_set():
-                name = f"{self.number}-{len(self.captured)}-{self.forgotten}"
+                name = f"{self.number}-{len(self.acknowledged)}-{self.forgotten}"
                 wanted = {
                     "account": ACCOUNT,
                     "model": "gpt-4",
@@ -44,12 +37,12 @@ class Gateway(threading.Thread):
                 }
                 hold = self.send(client, "/v1/authorizations", wanted)
                 assert hold["id"] == name
-                if (len(self.captured) + self.forgotten) % 5 == 4:
+                if (len(self.acknowledged) + self.forgotten) % 5 == 4:
                     self.forgotten += 1
                     continue
                 result = self.send(client, "/v1/events", event(ACCOUNT, name, authorization=name))
                 assert result["rejected"] == 0
-                self.captured.append(name)
+                self.acknowledged.append(name)
 
     @staticmethod
     def send(client: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -67,23 +60,10 @@ class Gateway(threading.Thread):
 
 
 @pytest.mark.parametrize("kill", [kill_service, kill_both], ids=["service", "both"])
-def test_no_hold_outlives_a_crash(kill: Any, folder: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_no_hold_outlives_a_crash(kill: Kill, folder: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     data = folder / f"crash-holds-{request.node.callspec.id}"
-    settings = {"BILLING_DATA_DIR": str(data), "BILLING_PORT": str(free_port())}
-    gateways: list[Gateway] = []
-    for _ in range(ROUNDS):
-        with serving(settings, tmp_path) as server:
-            gateways = gateways or started(server.url)
-            wait_for_progress(gateways)
-            kill(server, data)
-    with serving(settings, tmp_path) as server:
-        wait_for_progress(gateways)
-        for gateway in gateways:
-            gateway.stopping.set()
-        for gateway in gateways:
-            gateway.join(30)
-        check(server.url, gateways)
-    assert billing("verify", settings=settings).wait(60) == 0
+    with survivors(kill, data, tmp_path, started) as (url, gateways):
+        check(url, gateways)
 
 
 def started(url: str) -> list[Gateway]:
@@ -96,17 +76,9 @@ def started(url: str) -> list[Gateway]:
     return gateways
 
 
-def wait_for_progress(gateways: list[Gateway]) -> None:
-    goals = [len(gateway.captured) + 5 for gateway in gateways]
-    deadline = time.monotonic() + 30
-    while any(len(gateway.captured) < goal for gateway, goal in zip(gateways, goals, strict=True)):
-        assert time.monotonic() < deadline, "the service did not recover within 30 s"
-        time.sleep(0.01)
-
-
 def check(url: str, gateways: list[Gateway]) -> None:
     """Each captured event is charged once; what was forgotten, or lost in a crash, is free again once expired."""
-    captured = [name for gateway in gateways for name in gateway.captured]
+    captured = [name for gateway in gateways for name in gateway.acknowledged]
     expected = money.parse(PAID) - len(captured) * money.parse(GPT_4_CHARGE)
     with httpx.Client(base_url=url, headers=ADMIN, timeout=30) as client:
         assert sum(gateway.forgotten for gateway in gateways) > 0

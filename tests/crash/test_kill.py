@@ -1,11 +1,6 @@
 """kill -9 in the midst of intake: what was acknowledged is there, once, and the book is right (product.md, 13)."""
 
-import os
-import signal
-import socket
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +8,16 @@ import httpx
 import pytest
 
 from pricing import money
+from tests.crash.killing import ADMIN, Kill, Sender, kill_both, kill_database, kill_service, survivors
 from tests.metering.events import GPT_4_CHARGE, event
-from tests.serving import ADMIN_KEY, Server, billing, serving
 
-ROUNDS = 3
 POSTERS = 4
 BATCH = 25
-ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
 ACCOUNTS = ["acct_crash_0", "acct_crash_1"]
 
 
-class Poster(threading.Thread):
+class Poster(Sender):
     """A gateway: posts batch after batch, and the same batch again until it is acknowledged."""
-
-    def __init__(self, url: str, number: int) -> None:
-        super().__init__()
-        self.url = url
-        self.number = number
-        self.stopping = threading.Event()
-        self.acknowledged: list[list[dict[str, Any]]] = []
 
     def run(self) -> None:
         with httpx.Client(base_url=self.url, headers=ADMIN, timeout=10) as client:
@@ -57,43 +43,13 @@ class Poster(threading.Thread):
         return bool(answer.json()["rejected"] == 0)
 
 
-def kill_service(server: Server, _data: Path) -> None:
-    server.process.kill()
-    server.process.wait()
-
-
-def kill_database(_server: Server, data: Path) -> None:
-    pid = int(next(data.rglob("postmaster.pid")).read_text().splitlines()[0])
-    os.kill(pid, signal.SIGKILL)
-
-
-def kill_both(server: Server, data: Path) -> None:
-    kill_database(server, data)
-    kill_service(server, data)
-
-
 @pytest.mark.parametrize("kill", [kill_service, kill_database, kill_both], ids=["service", "database", "both"])
 def test_nothing_acknowledged_is_lost_or_there_twice(
-    kill: Callable[[Server, Path], None], folder: Path, tmp_path: Path, request: pytest.FixtureRequest
+    kill: Kill, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     data = folder / f"crash-{request.node.callspec.id}"
-    settings = {"BILLING_DATA_DIR": str(data), "BILLING_PORT": str(free_port())}
-    posters: list[Poster] = []
-    for _ in range(ROUNDS):
-        with serving(settings, tmp_path) as server:
-            posters = posters or started(server.url)
-            wait_for_progress(posters)
-            kill(server, data)
-            if server.process.poll() is None:
-                wait_for_progress(posters)
-    with serving(settings, tmp_path) as server:
-        wait_for_progress(posters)
-        for poster in posters:
-            poster.stopping.set()
-        for poster in posters:
-            poster.join(30)
-        check(server.url, posters)
-    assert billing("verify", settings=settings).wait(60) == 0
+    with survivors(kill, data, tmp_path, started) as (url, posters):
+        check(url, posters)
 
 
 def started(url: str) -> list[Poster]:
@@ -103,15 +59,6 @@ def started(url: str) -> list[Poster]:
     for poster in posters:
         poster.start()
     return posters
-
-
-def wait_for_progress(posters: list[Poster]) -> None:
-    """Until every poster has had three more batches acknowledged, so that a kill falls into the midst of the work."""
-    goals = [len(poster.acknowledged) + 3 for poster in posters]
-    deadline = time.monotonic() + 30
-    while any(len(poster.acknowledged) < goal for poster, goal in zip(posters, goals, strict=True)):
-        assert time.monotonic() < deadline, "the service did not recover within 30 s"
-        time.sleep(0.01)
 
 
 def check(url: str, posters: list[Poster]) -> None:
@@ -128,9 +75,3 @@ def check(url: str, posters: list[Poster]) -> None:
             assert money.parse(used["amount"]) == mine * money.parse(GPT_4_CHARGE)
             balance = client.get("/v1/balance", params={"account": account}).json()
             assert money.parse(balance["posted"]) == -mine * money.parse(GPT_4_CHARGE)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
