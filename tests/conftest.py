@@ -131,6 +131,13 @@ async def pool(settings: Settings, url: str) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture
+async def relay_pool(fresh_database: str) -> AsyncIterator[Pool]:
+    """Of a relay of its own: of which everything can be asked, and anything tampered with."""
+    async with await open_pool(Settings(), fresh_database) as pool:
+        yield pool
+
+
+@pytest.fixture
 async def conn(pool: Pool) -> AsyncIterator[Connection]:
     async with pool.connection() as conn:
         yield conn

@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from billing.credits import giving
 from billing.credits.grants import NewGrant
-from billing.db.pool import Connection, Pool, open_pool
+from billing.db.pool import Connection, Pool
 from billing.ledger.movements import Movement, Refund, book, refund
 from billing.metering.intake import Intake
 from billing.prices.keeper import TermsKeeper
@@ -24,12 +23,6 @@ pytestmark = pytest.mark.anyio
 
 def sha256(said: bytes) -> bytes:
     return hashlib.sha256(said).digest()
-
-
-@pytest.fixture
-async def relay_pool(fresh_database: str) -> AsyncIterator[Pool]:
-    async with await open_pool(Settings(), fresh_database) as pool:
-        yield pool
 
 
 async def moved(pool: Pool) -> str:

@@ -8,7 +8,7 @@ import pytest
 from billing import proof
 from billing.db.pool import Connection
 from billing.ledger import heads
-from tests.ledger.test_chain import moved, relay_pool  # noqa: F401
+from tests.ledger.test_chain import moved
 from tests.ledger.test_proof import unguarded
 from tests.serving import Server, billing
 
@@ -46,7 +46,7 @@ async def kept(conn: Connection) -> list[bytes]:
     return [line async for line in heads.lines(conn)]
 
 
-async def test_a_chain_written_anew_is_shown_by_heads_of_before(relay_pool) -> None:  # noqa: F811
+async def test_a_chain_written_anew_is_shown_by_heads_of_before(relay_pool) -> None:
     account = await moved(relay_pool)
     async with relay_pool.connection() as conn:
         before = await kept(conn)

@@ -1,12 +1,10 @@
 """The proof names every difference: each test tampers with one thing, with the guards off, in a book that was right."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from psycopg import sql
 
 from billing import proof
-from billing.db.pool import Connection, Pool, open_pool
+from billing.db.pool import Connection, Pool
 from billing.metering.intake import Intake
 from billing.metering.rerate import rerate
 from billing.prices.keeper import TermsKeeper
@@ -147,12 +145,6 @@ TAMPERED = {
         }.items()
     },
 }
-
-
-@pytest.fixture
-async def relay_pool(fresh_database: str) -> AsyncIterator[Pool]:
-    async with await open_pool(Settings(), fresh_database) as pool:
-        yield pool
 
 
 async def used(pool: Pool) -> str:

@@ -1,7 +1,6 @@
 """Events that carry their text: counted by real processes, judged, billed by a policy, kept with both numbers."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -10,7 +9,7 @@ from psycopg import sql
 
 from billing import proof
 from billing.accounts import keys
-from billing.db.pool import Connection, Pool, open_pool
+from billing.db.pool import Connection, Pool
 from billing.db.schema import metadata
 from billing.metering import reads
 from billing.metering.answers import Result, answer
@@ -41,12 +40,6 @@ async def intake(pool: Pool, settings: Settings) -> Any:
     taking = Intake(pool, TermsKeeper(book.load(), "0.5"), settings)
     yield taking
     await taking.close()
-
-
-@pytest.fixture
-async def relay_pool(fresh_database: str) -> AsyncIterator[Pool]:
-    async with await open_pool(Settings(), fresh_database) as pool:
-        yield pool
 
 
 @pytest.fixture
