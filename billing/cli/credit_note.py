@@ -4,6 +4,7 @@ import click
 import msgspec
 
 from billing import idempotency
+from billing.audit.log import COMMAND_LINE as ACTOR
 from billing.cli._database import run_with_pool
 from billing.cli._input import checked
 from billing.cli._print import as_json_option, console, exact, print_json
@@ -15,8 +16,6 @@ from billing.invoices.settlement.replacing import Replacement, replace
 from billing.invoices.settlement.views import CreditNoteView, CurrentInvoiceView
 from billing.settings import Settings
 from pricing import money
-
-ACTOR = "cli"
 
 
 @click.command("credit-note")

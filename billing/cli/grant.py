@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from billing import idempotency
+from billing.audit.log import COMMAND_LINE as ACTOR
 from billing.cli import Failure
 from billing.cli._database import run_with_pool
 from billing.cli._input import Instant, checked
@@ -18,8 +19,6 @@ from billing.db.pool import Pool
 from billing.errors import Unprocessable
 from billing.settings import Settings
 from pricing import money
-
-ACTOR = "cli"
 
 
 @click.command("grant")

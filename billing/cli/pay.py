@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from billing import idempotency
+from billing.audit.log import COMMAND_LINE as ACTOR
 from billing.cli._database import run_with_pool
 from billing.cli._input import Instant, checked
 from billing.cli._print import as_json_option, console, exact, print_json
@@ -15,8 +16,6 @@ from billing.invoices.settlement.payments import pay
 from billing.invoices.settlement.views import PaymentView, payment_view
 from billing.settings import Settings
 from pricing import money
-
-ACTOR = "cli"
 
 
 @click.command("pay")

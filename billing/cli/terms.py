@@ -8,6 +8,7 @@ import click
 import msgspec
 from rich.text import Text
 
+from billing.audit.log import COMMAND_LINE as ACTOR
 from billing.cli._database import run_with_pool
 from billing.cli._input import Instant, checked
 from billing.cli._print import as_json_option, console, print_json, table
@@ -20,7 +21,6 @@ from billing.prices.terms_api import NewFactor, NewMultiplier, NewPlan, NewPolic
 from billing.settings import Settings
 from pricing.policies import Policy
 
-ACTOR = "cli"
 NONE = "none"
 """Given instead of a value: it ends special terms."""
 SECOND = "%Y-%m-%d %H:%M:%SZ"

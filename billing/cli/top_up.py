@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from billing import idempotency
+from billing.audit.log import COMMAND_LINE as ACTOR
 from billing.cli import Failure
 from billing.cli._database import run_with_pool
 from billing.cli._input import Instant, checked
@@ -16,8 +17,6 @@ from billing.ledger.api import NewTopUp
 from billing.ledger.movements import Movement, book
 from billing.ledger.reads import PostingView
 from pricing import money
-
-ACTOR = "cli"
 
 
 @click.command("top-up")
