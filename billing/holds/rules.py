@@ -56,6 +56,10 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None = None
     event: tuple[str, str] | None = None
 
+    def state_at(self, now: datetime) -> State:
+        """What has expired has expired, also before it is swept."""
+        return "expired" if self.state == "open" and self.expires_at <= now else self.state
+
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """What is true of an account under its lock. `due` is what of its holds has expired and is not freed yet;
@@ -167,12 +171,14 @@ class _Decision:
         return account, key
 
     def _again(self, before: Hold, asked: Asked, key: Key | None) -> Granted:
-        """The same request again gets the same hold, as it is now."""
+        """The same request again gets the same hold, while that holds anything."""
         same = before.model == asked.model and before.key_id == (key.id if key else None)
         if not same or asked.max_cost not in (None, before.amount):
             raise Conflict(
                 "authorization_exists", "This id names another authorization of the account. Nothing was held."
             )
+        if (state := before.state_at(self.seen.now)) != "open":
+            raise Conflict("authorization_ended", f"This authorization holds nothing any more: it is {state}.")
         return Granted(hold=before, available=self.available[before.account_id], new=False)
 
     def _check_money(self, amount: int, account: Account, key: Key | None) -> None:

@@ -164,8 +164,29 @@ async def test_the_same_id_again_is_the_same_hold(client: httpx.AsyncClient) -> 
     named = await client.get("/v1/authorizations/req-1")
     assert (named.status_code, named.json()["code"]) == (409, "ambiguous_authorization")
     await used(client, account, "e1", authorization="req-1")
-    assert (await granted(client, account, id="req-1"))["state"] == "captured"
+    assert await refused(client, account, id="req-1") == (409, "authorization_ended")
     assert await state_of(client, "req-1", other) == "open"
+
+
+async def test_the_same_id_after_its_hold_ended_is_refused_and_says_how_it_ended(
+    client: httpx.AsyncClient, conn: Connection, pool: Pool
+) -> None:
+    account = await customer(client)
+
+    async def ended() -> str:
+        answer = await asked(client, account, id="req-1")
+        assert (answer.status_code, answer.json()["code"]) == (409, "authorization_ended")
+        return str(answer.json()["detail"]).removeprefix("This authorization holds nothing any more: it is ")
+
+    await granted(client, account, id="req-1")
+    await expire(conn, account)
+    assert await ended() == "expired."
+    await sweep(pool)
+    assert await ended() == "expired."
+    await conn.execute("UPDATE holds SET state = 'released' WHERE account_id = %s", [account])
+    assert await ended() == "released."
+    assert await refused(client, account, id="req-1", max_cost="0.2") == (409, "authorization_exists")
+    assert await balance(client, account) == ("1", "0", "1")
 
 
 async def test_the_same_id_many_times_at_once_is_one_hold(client: httpx.AsyncClient) -> None:
