@@ -1,6 +1,6 @@
 """Giving credit, and taking back what is left of it."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
@@ -42,13 +42,13 @@ def view(grant: Grant) -> GrantView:
 
 
 async def give(conn: Connection, grant: NewGrant, now: datetime | None = None) -> GrantView:
-    """Give credit, in the caller's transaction; what has begun by `now` (by the clock: None) is posted.
+    """Give credit, in the caller's transaction; what has begun by `now` (by the database's clock: None) is posted.
 
     Raises NotFound for an unknown account, Conflict for a closed one, Unprocessable for a day in a closed period or
     before us, Invalid for a grant that would be over before it begins.
     """
     await check_not_closed(conn, grant.account_id)
-    at = now or datetime.now(UTC)
+    at = now or (await ledger.lock(conn, grant.account_id)).now
     if grant.effective_at is not None:
         await check_open(conn, grant.account_id, grant.effective_at)
     if grant.expires_at is not None and grant.expires_at <= max(grant.effective_at or at, at):

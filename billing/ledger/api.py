@@ -122,7 +122,8 @@ async def create_refund(
 
 async def booked_once(request: StrictRequest, pool: Pool, key: str | None, kind: type[T], work: Work[T]) -> T:
     """The answer to a request that moves money: sent again with the same Idempotency-Key, it is the first one."""
-    asked = f"{request.method} {request.url.path}\n".encode() + await request.body()
+    target = "?".join(filter(None, (request.url.path, request.url.query)))
+    asked = f"{request.method} {target}\n".encode() + await request.body()
     return await idempotency.once(pool, actor=request.auth.key_id, key=key, request=asked, kind=kind, work=work)
 
 

@@ -7,11 +7,12 @@ import msgspec
 
 from billing.accounts.store import check_not_closed
 from billing.audit import log as audit
+from billing.credits import store as credits
 from billing.db.pool import Connection
 from billing.errors import NotFound, Unprocessable
 from billing.ledger import store
 from billing.ledger.reads import PostingView, by_number
-from billing.ledger.store import Book, Posting
+from billing.ledger.store import Book, Locked, Posting
 from pricing import money
 
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -39,8 +40,8 @@ async def book(conn: Connection, movement: Movement) -> PostingView:
     if movement.kind == "top_up":
         await check_not_closed(conn, movement.account_id)
     if movement.effective_at is not None:
-        await check_open(conn, movement.account_id, movement.effective_at)
-        if movement.effective_at > datetime.now(UTC):
+        balance = await check_open(conn, movement.account_id, movement.effective_at)
+        if movement.effective_at > balance.now:
             raise Unprocessable("future", "Money cannot be booked into the future: effective_at is after now.")
     other = OTHER_SIDE[movement.kind]
     posted = await store.post(
@@ -69,7 +70,7 @@ async def book(conn: Connection, movement: Movement) -> PostingView:
     return await by_number(conn, movement.account_id, posted.transaction)
 
 
-async def check_open(conn: Connection, account_id: str, effective_at: datetime) -> None:
+async def check_open(conn: Connection, account_id: str, effective_at: datetime) -> Locked:
     """The account's row stays locked until the caller commits, so that what is open now stays open."""
     balance = await store.lock(conn, account_id)
     if effective_at < EARLIEST:
@@ -77,6 +78,7 @@ async def check_open(conn: Connection, account_id: str, effective_at: datetime) 
     if balance.open_from is not None and effective_at < balance.open_from:
         closed = balance.open_from.isoformat()
         raise Unprocessable("period_closed", f"Everything before {closed} is closed for this account; use a later day.")
+    return balance
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +98,7 @@ async def refund(conn: Connection, refund: Refund) -> PostingView:
     A top-up is paid back, so only as far as the wallet holds it and nothing else waits for it. An adjustment may be
     taken back below zero, as it may be made. Raises NotFound, or Unprocessable with what is possible instead.
     """
+    await credits.settle(conn, [refund.account_id])  # what has expired is gone, and no part of what the wallet holds
     balance = await store.lock(conn, refund.account_id)
     original = await store.reversible(conn, refund.account_id, refund.transaction)
     if original is None:

@@ -93,17 +93,19 @@ def _change(posting: Posting, book: Book) -> int:
 
 
 class Locked(msgspec.Struct, frozen=True, kw_only=True):
-    """A balance that nobody else moves until the commit. `refundable` is what could be paid out of the wallet."""
+    """A balance that nobody else moves until the commit, `now` by the database's clock. `refundable` is what could be
+    paid out of the wallet, when no credits are due."""
 
     refundable: int
     open_from: datetime | None
+    now: datetime
 
 
 async def lock(conn: Connection, account_id: str) -> Locked:
     """Lock an account's row until the caller commits. Raises NotFound for an unknown account."""
     cursor = await conn.execute(
         """
-        SELECT posted - greatest(credits, held) AS refundable, open_from
+        SELECT posted - greatest(credits, held) AS refundable, open_from, clock_timestamp() AS now
         FROM balances
         WHERE account_id = %s
         FOR NO KEY UPDATE
@@ -113,7 +115,7 @@ async def lock(conn: Connection, account_id: str) -> Locked:
     row = await cursor.fetchone()
     if row is None:
         raise NotFound("unknown_account", f"There is no account {account_id}.")
-    return Locked(refundable=picos(row["refundable"]), open_from=row["open_from"])
+    return Locked(refundable=picos(row["refundable"]), open_from=row["open_from"], now=row["now"])
 
 
 class Reversible(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from billing import idempotency
+from billing.accounts.keys import BOOTSTRAP_ID
 from billing.db.pool import Connection, Pool
 from tests.api.test_accounts import made
 from tests.metering.events import GPT_4_CHARGE, event
@@ -64,7 +65,20 @@ async def test_the_same_key_is_the_same_top_up(client: httpx.AsyncClient) -> Non
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
     elsewhere = await move(client, await made(client), "top-ups", "k", amount="10")
     assert elsewhere.status_code == 422
+    queried = await move(client, account, "top-ups?for=another", "k", amount="10")
+    assert (queried.status_code, queried.json()["code"]) == (422, "idempotency_key_reused")
     assert await posted(client, account) == "10"
+
+
+async def test_while_the_first_with_a_key_is_at_work_the_second_is_told(
+    client: httpx.AsyncClient, conn: Connection
+) -> None:
+    account = await made(client)
+    async with conn.transaction():
+        await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{BOOTSTRAP_ID} {account}"])
+        answer = await move(client, account, "top-ups", account, amount="10")
+        assert (answer.status_code, answer.json()["code"]) == (409, "still_running")
+    assert (await move(client, account, "top-ups", account, amount="10")).status_code == 201
 
 
 async def test_many_at_once_with_one_key_top_up_once(client: httpx.AsyncClient) -> None:

@@ -1,12 +1,15 @@
 """Credits and refunds over HTTP and from the command line, and each refusal by its code."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import httpx
 import pytest
 
+from billing.credits import giving
 from billing.db.pool import Connection
+from billing.ledger import movements
 from tests import factories
 from tests.api.test_accounts import made
 from tests.api.test_money import move
@@ -180,6 +183,38 @@ async def test_a_top_up_is_refunded_as_far_as_the_wallet_holds_it(client: httpx.
     assert code(held) == (422, "insufficient_balance")
     await conn.execute("UPDATE balances SET held = 0 WHERE account_id = %s", [account])
     assert (await move(client, account, "refunds", f"{account} 5", **asked, amount="7")).status_code == 201
+
+
+async def test_what_has_expired_is_no_part_of_what_is_refunded(client: httpx.AsyncClient, conn: Connection) -> None:
+    """Also when nobody has swept yet."""
+    account = await made(client)
+    top_up = (await move(client, account, "top-ups", f"{account} 1", amount="10")).json()
+    await given(client, account, expires_at="2199-01-01T00:00:00Z")
+    await conn.execute("UPDATE grants SET expires_at = now() WHERE account_id = %s", [account])
+    await conn.execute("UPDATE balances SET held = 8, credits_due_at = now() WHERE account_id = %s", [account])
+    asked = {"transaction": top_up["transaction"], "reason": "x"}
+    much = await move(client, account, "refunds", f"{account} 2", **asked, amount="2.01")
+    assert code(much) == (422, "insufficient_balance")
+    assert "holds 2 " in much.json()["detail"]
+    assert (await move(client, account, "refunds", f"{account} 3", **asked, amount="2")).status_code == 201
+    assert (await balance(client, account))["credits"] == "0"
+
+
+async def test_what_is_past_and_what_is_to_come_is_said_by_the_clock_of_the_database(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + timedelta(days=1)
+
+    for module in (giving, movements):
+        monkeypatch.setattr(module, "datetime", Ahead)
+    account = await made(client)
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    assert (await given(client, account, expires_at=soon))["state"] == "active"
+    dated = await move(client, account, "top-ups", account, amount="1", effective_at=soon)
+    assert code(dated) == (422, "future")
 
 
 @pytest.mark.parametrize("amount", ["3", "-3"])
