@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from billing import ids
+from billing.db.pool import Connection
 from tests.metering.events import GPT_4_CHARGE, event
 
 pytestmark = pytest.mark.anyio
@@ -130,8 +131,12 @@ async def test_a_key_is_shown_once_and_never_again(client: httpx.AsyncClient) ->
     assert [(key["name"], key["hint"]) for key in listed.json()["data"]] == [("laptop", secret[-4:])]
 
 
-async def test_an_expired_key_is_refused(client: httpx.AsyncClient) -> None:
+async def test_an_expired_key_is_refused(client: httpx.AsyncClient, conn: Connection) -> None:
     account = await made(client)
+    key, customer = await issued(client, account)
+    await conn.execute("UPDATE api_keys SET expires_at = now() WHERE id = %s", [key])
+    refused = await client.get("/v1/balance", headers=customer)
+    assert (refused.status_code, refused.json()["code"]) == (401, "expired_key")
     past = await client.post(f"/v1/accounts/{account}/keys", json={"expires_at": "2020-01-01T00:00:00Z"})
     assert (past.status_code, past.json()["errors"][0]["path"]) == (400, "$.expires_at")
 

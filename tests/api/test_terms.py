@@ -334,3 +334,15 @@ async def test_two_who_change_the_terms_at_once_are_each_told_of_their_own(clien
     path = f"/v1/accounts/{account}/multipliers"
     answers = await asyncio.gather(*(client.post(path, json=one) for one in given))
     assert [answer.json()["multiplier"] for answer in answers] == ["0.1", "0.2", "0.3", "0.4"]
+
+
+async def test_terms_of_nobody_are_not_found(client: httpx.AsyncClient) -> None:
+    account = await made(client)
+    for path, said in (
+        ("accounts/acct_nobody/multipliers", {"multiplier": "0.4", "reason": "x"}),
+        ("plans/none/multipliers", {"multiplier": "0.4", "reason": "x"}),
+        ("accounts/acct_nobody/verification-policies", {"policy": "lower", "reason": "x"}),
+        (f"accounts/{account}/plan", {"plan": "none"}),
+    ):
+        answer = await client.post(f"/v1/{path}", json=said)
+        assert (answer.status_code, answer.json()["code"]) == (404, "unknown_account_or_plan"), path

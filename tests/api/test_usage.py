@@ -69,6 +69,8 @@ async def test_lines_of_json_are_taken(client: httpx.AsyncClient) -> None:
         (b"[]", "application/json", 400, "empty_batch"),
         (b"", "application/json", 400, "nothing_accepted"),
         (b"", "application/x-ndjson", 400, "empty_batch"),
+        (b"[" + b"{}," * 10_000 + b"{}]", "application/json", 413, "too_many_events"),
+        (b"{}\n" * 10_001, "application/x-ndjson", 413, "too_many_events"),
         (b"id=1", "application/x-www-form-urlencoded", 415, "content_type"),
         (b"<event/>", "application/xml", 415, "content_type"),
     ],

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from billing import ids
@@ -147,3 +148,14 @@ def test_credit_is_given_once_for_each_reference(billing: Billing, account: str)
         refused = billing("grant", account, "5", "--reference", "x", *arguments)
         assert refused.exit_code in (1, 2)
         assert sentence in refused.stderr
+
+
+def test_a_command_says_what_to_do_before_the_migrations(
+    billing: Billing, fresh_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(fresh_database, autocommit=True) as conn:
+        conn.execute("DELETE FROM alembic_version")
+    monkeypatch.setenv("BILLING_DATABASE_URL", fresh_database)
+    result = billing("accounts")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "run `billing migrate`" in result.stderr  # the refusal not_migrated, as a command tells it

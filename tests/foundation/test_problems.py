@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 import httpx
 import psycopg
 import pytest
-from litestar import get
-from litestar.params import FromPath, FromQuery
+from litestar import get, post
+from litestar.exceptions import ClientException
+from litestar.params import FromPath, FromQuery, JSONBody
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
@@ -23,6 +24,7 @@ ERRORS = {
     "busy": psycopg.errors.QueryCanceled("canceling statement due to statement timeout"),
     "locked": psycopg.errors.LockNotAvailable("canceling statement due to lock timeout"),
     "lost": psycopg.OperationalError("connection to 10.0.0.1 failed"),
+    "client": ClientException("There is something else about it."),
     "data": psycopg.errors.NumericValueOutOfRange("numeric field overflow"),
 }
 
@@ -37,11 +39,16 @@ def page(limit: FromQuery[int], after: FromQuery[str | None] = None) -> int:
     return limit
 
 
+@post("/probe/take", sync_to_thread=False)
+def take(data: JSONBody[dict[str, int]]) -> None: ...
+
+
 @pytest.fixture
 async def probe(settings) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(settings)
     app.register(fail)
     app.register(page)
+    app.register(take)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
         yield client
@@ -109,6 +116,42 @@ async def test_a_slow_or_lost_database_is_unavailable(probe, name, code):
 
 async def test_data_the_database_cannot_keep_is_the_callers_fault(probe):
     is_problem(await probe.get("/probe/fail/data"), 400, "not_storable")
+
+
+async def test_what_the_framework_refuses_is_a_problem_too(probe):
+    problem = is_problem(await probe.get("/probe/fail/client"), 400, "bad_request")
+    assert problem["detail"] == "There is something else about it."
+
+
+async def test_a_client_that_goes_away_is_no_fault_of_ours(probe, caplog):
+    """What it would be answered; nobody is there to read it."""
+    sent = []
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    request = probe.build_request("POST", "/probe/take", content=b"{}", headers={"Content-Type": "application/json"})
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/probe/take",
+        "raw_path": b"/probe/take",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "client": ("127.0.0.1", 1),
+        "server": ("testserver", 80),
+    }
+    with caplog.at_level(logging.WARNING):
+        await probe._transport.app(scope, receive, send)
+    assert [sent[0]["status"], json.loads(sent[1]["body"])["code"]] == [400, "client_disconnected"]
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(("query", "code"), [("", "missing_parameter"), ("?limit=ten", "invalid_parameter")])
