@@ -130,10 +130,13 @@ class Intake:
         book = _book_all if all_or_nothing else _book
         while True:
             try:
-                return await with_retries(lambda: book(conn, items, numbers))
+                results = await with_retries(lambda: book(conn, items, numbers))
             except _CreditsDue as due:
                 async with conn.transaction():
                     await credits.settle(conn, due.accounts)
+            else:
+                verdicts.count(item for item, result in zip(items, results, strict=True) if result.verification)
+                return results
 
     async def _verified(self, batch: Batch) -> dict[int, Verified]:
         """What was found of the texts that came with events, by their place."""

@@ -1,6 +1,6 @@
 """Verdicts in the database: kept with their events, and read back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -22,11 +22,16 @@ async def keep(conn: Connection, items: Sequence[Assessed]) -> None:
     if not found:
         return
     await conn.execute(KEEP_VERDICTS, _columns(found))
-    for item, judgement in found:
-        VERIFICATIONS.labels(judgement.verification.verdict).inc()
-        if judgement.is_mismatch:
-            TOKEN_MISMATCH.labels(item.rate.model).inc()
     await _tell(conn, [(item, judgement) for item, judgement in found if judgement.is_mismatch])
+
+
+def count(items: Iterable[Assessed]) -> None:
+    """Count the verdicts of events whose transaction has been committed."""
+    for item in items:
+        if (judgement := item.judgement) is not None:
+            VERIFICATIONS.labels(judgement.verification.verdict).inc()
+            if judgement.is_mismatch:
+                TOKEN_MISMATCH.labels(item.rate.model).inc()
 
 
 async def _tell(conn: Connection, found: Sequence[tuple[Assessed, Judgement]]) -> None:

@@ -33,7 +33,7 @@ TOKEN_MISMATCH = Counter(
 VERIFICATION_BUSY = Counter(
     "billing_verification_busy", "Usage events whose text was not counted: too much waited, or it took too long."
 )
-POSTINGS = Counter("billing_postings", "Postings written to the ledger.")
+POSTINGS = Counter("billing_postings", "Postings written to the ledger, also by transactions that were taken back.")
 AUTHORIZATIONS = Counter("billing_authorizations", "Authorizations asked for, by what became of them.", ["result"])
 IMBALANCE = Gauge("billing_ledger_imbalance", "Differences that `verify` found last.", multiprocess_mode="mostrecent")
 INVOICE_SECONDS = Histogram("billing_invoice_seconds", "Making one invoice.", buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30))

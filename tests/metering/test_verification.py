@@ -16,6 +16,7 @@ from billing.metering.answers import Result, answer
 from billing.metering.events import JSON, read
 from billing.metering.intake import Intake
 from billing.metering.rerate import rerate
+from billing.observe.metrics import VERIFICATIONS
 from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
 from pricing import book, money
@@ -303,3 +304,17 @@ async def test_over_http(client: Any, conn: Connection, account: str) -> None:
     told = (await client.get("/v1/events/chatcmpl-1", headers={"Authorization": f"Bearer {secret}"})).json()
     assert told["verification"] == result["verification"]
     assert keys.hash_of(secret).hex() not in json.dumps(told)
+
+
+async def test_a_verdict_that_is_taken_back_is_not_counted(intake: Intake, account: str) -> None:
+    exact = VERIFICATIONS.labels("exact")._value
+    assert (await one(intake, account, "booked")).status == "accepted"
+    before = exact.get()
+    judged = event(account, "judged", usage=TRUE, content=CONTENT)
+    other = event(account, "booked", usage={"prompt_tokens": 1, "completion_tokens": 1})
+    results = await intake.post(batch(judged, other), all_or_nothing=True)
+    assert [result.status for result in results] == ["rejected", "conflict"]
+    assert exact.get() == before
+    for _ in range(2):
+        await intake.post(batch(judged), all_or_nothing=True)
+        assert exact.get() == before + 1
