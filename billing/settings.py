@@ -29,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    connections_max: Annotated[int, Meta(ge=10, le=100_000)] = 1000
+    shutdown_seconds_max: Annotated[int, Meta(ge=1, le=3600)] = 30
     admin_key: Annotated[str, Meta(min_length=16, max_length=200)] | None = None
 
     pool_size_max: Annotated[int, Meta(ge=2, le=200)] = 8
@@ -51,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     report_rows_max: Annotated[int, Meta(ge=100, le=100_000)] = 10_000
     tokens_text_bytes_max: Annotated[int, Meta(ge=1024, le=4_000_000)] = 256 << 10
     tokens_threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    tokens_waiting_max: Annotated[int, Meta(ge=1, le=10_000)] = 16
     verification_processes: Annotated[int, Meta(ge=0, le=64)] = 0
     verification_waiting_bytes_max: Annotated[int, Meta(ge=0, le=1 << 32)] = 32 << 20
     verification_seconds_max: Annotated[float, Meta(gt=0, le=60)] = 5.0

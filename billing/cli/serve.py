@@ -30,8 +30,6 @@ from billing.observe.metrics import MULTIPROCESS_DIR
 from billing.settings import Settings, load
 
 BACKLOG = 2048
-CONNECTIONS_MAX = 1000  # a worker; below the usual limit of open files
-SHUTDOWN_SECONDS_MAX = 30  # for requests that were accepted; service managers wait 90
 
 
 @click.command("serve")
@@ -51,7 +49,7 @@ def command() -> None:
             _greet(console, settings, listener, key)
             if settings.workers == 1:
                 keep_loaded()
-                uvicorn.Server(_config(app)).run([listener])
+                uvicorn.Server(_config(settings, app)).run([listener])
             else:
                 _serve_with_workers(settings, url, listener)
 
@@ -97,14 +95,14 @@ def _greet(console: Console, settings: Settings, listener: socket.socket, key: s
     console.print("Ctrl-C stops it.\n", style="dim")
 
 
-def _config(app: Litestar | str, workers: int = 1) -> uvicorn.Config:
+def _config(settings: Settings, app: Litestar | str) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
-        workers=workers,
+        workers=settings.workers,
         backlog=BACKLOG,
-        limit_concurrency=CONNECTIONS_MAX,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
+        limit_concurrency=settings.connections_max,
+        timeout_graceful_shutdown=settings.shutdown_seconds_max,
         lifespan="on",
         ws="none",
         access_log=False,
@@ -118,7 +116,7 @@ def _serve_with_workers(settings: Settings, url: str, listener: socket.socket) -
     os.environ["BILLING_DATABASE_URL"] = url
     with tempfile.TemporaryDirectory(prefix="billing-metrics-") as folder:
         os.environ[MULTIPROCESS_DIR] = folder
-        Multiprocess(_config("billing.cli.serve:worker", settings.workers), sockets=[listener]).run()
+        Multiprocess(_config(settings, "billing.cli.serve:worker"), sockets=[listener]).run()
 
 
 def worker() -> Litestar:

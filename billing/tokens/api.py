@@ -47,7 +47,9 @@ def calculator(state: State) -> Calculator:
     """The calculator of this worker; made when it is first asked for, as are the encodings, which take 0.3 s each."""
     if "calculator" not in state:
         settings = state.settings
-        state.calculator = Calculator(settings.tokens_threads, settings.tokens_text_bytes_max, settings.multiplier)
+        state.calculator = Calculator(
+            settings.tokens_threads, settings.tokens_waiting_max, settings.tokens_text_bytes_max, settings.multiplier
+        )
     return state.calculator  # type: ignore[no-any-return]
 
 

@@ -1,8 +1,9 @@
 """Answers questions without holding up anything else: counted in a few threads, with a short queue before them.
 
 Anybody may ask without a key, so a question has limits: its text (`tokens_text_bytes_max`, half a second of one core at
-worst), the threads that count (`tokens_threads`), and how many may wait for them. Who comes when all places are taken
-is told to come again; what else the service does has the rest of the machine to itself (tiktoken lets go of the GIL).
+worst), the threads that count (`tokens_threads`), and how many may wait for them (`tokens_waiting_max`). Who comes when
+all places are taken is told to come again; what else the service does has the rest of the machine to itself (tiktoken
+lets go of the GIL).
 """
 
 from collections.abc import Callable
@@ -23,7 +24,6 @@ from pricing.tokens import DEFAULT_LIMITS, Count, Counted, Limits, Uncounted, Un
 T = TypeVar("T")
 Span = tuple[int, int | None]
 
-WAITING_PER_THREAD: Final = 16
 RETRY_AFTER_SECONDS: Final = 1
 
 
@@ -56,12 +56,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class Calculator:
     """The threads of one worker, and the limits of a question."""
 
-    def __init__(self, threads: int, text_bytes_max: int, multiplier: str) -> None:
+    def __init__(self, threads: int, waiting_max: int, text_bytes_max: int, multiplier: str) -> None:
         self.text_bytes_max = text_bytes_max
         self._threads = CapacityLimiter(threads)
         self._limits = msgspec.structs.replace(DEFAULT_LIMITS, text_bytes=text_bytes_max)
         self._multiplier = multiplier
-        self._waiting_max = threads * WAITING_PER_THREAD
+        self._waiting_max = waiting_max
 
     async def answer(self, question: Question, book: Book, at: datetime) -> Answer:
         """Raises NotFound for a model nobody knows, Unavailable when there is no room to wait."""

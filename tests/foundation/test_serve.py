@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import httpx
 import psycopg
@@ -114,6 +115,35 @@ def accepts(url: str) -> bool:
     except httpx.TransportError:
         return False
     return True
+
+
+def test_a_stop_takes_no_longer_than_it_may(fresh_database, tmp_path):
+    settings = {"BILLING_DATABASE_URL": fresh_database, "BILLING_SHUTDOWN_SECONDS_MAX": "1"}
+    with (
+        serving(settings, tmp_path) as server,
+        psycopg.connect(fresh_database, autocommit=True) as conn,
+        psycopg.connect(fresh_database) as locker,
+        ThreadPoolExecutor() as threads,
+    ):
+        locker.execute("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")
+        new = {"name": "Grace"}
+        answer = threads.submit(httpx.post, f"{server.url}/v1/accounts", json=new, headers=server.headers, timeout=20)
+        wait_for(lambda: waiting_on_a_lock(conn))
+        server.process.terminate()
+        assert server.process.wait(5) == 0
+        assert answer.exception() is not None or answer.result().status_code >= 500
+
+
+def test_more_connections_than_a_worker_may_have_are_turned_away(fresh_database, tmp_path):
+    settings = {"BILLING_DATABASE_URL": fresh_database, "BILLING_CONNECTIONS_MAX": "10"}
+    with serving(settings, tmp_path) as server, ExitStack() as idle:
+        url = httpx.URL(server.url)
+        for _ in range(10):
+            idle.enter_context(socket.create_connection((url.host, url.port)))
+        wait_for(lambda: httpx.get(f"{server.url}/healthz").status_code == 503)
+        assert httpx.get(f"{server.url}/healthz").text == "Service Unavailable"
+        idle.close()
+        wait_for(lambda: httpx.get(f"{server.url}/healthz").status_code == 200)
 
 
 def test_workers_share_the_work_and_their_numbers(fresh_database, tmp_path):

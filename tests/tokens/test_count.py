@@ -14,7 +14,7 @@ import pytest
 from billing.app import create_app
 from billing.errors import Unavailable
 from billing.settings import Settings
-from billing.tokens.calculator import WAITING_PER_THREAD, Calculator
+from billing.tokens.calculator import Calculator
 from billing.tokens.questions import PIECES_CHARACTERS_MAX
 from pricing.tokens import Count, count
 
@@ -263,16 +263,17 @@ async def test_a_limit_is_a_setting(settings: Settings) -> None:
 
 
 async def test_when_all_places_are_taken_one_is_told_to_come_again(client: httpx.AsyncClient) -> None:
-    calculator = Calculator(threads=1, text_bytes_max=1024, multiplier="0.5")
+    calculator = Calculator(threads=1, waiting_max=3, text_bytes_max=1024, multiplier="0.5")
     go = threading.Event()
-    at_work = [asyncio.create_task(calculator.run(go.wait)) for _ in range(1 + WAITING_PER_THREAD)]
+    at_work = [asyncio.create_task(calculator.run(go.wait)) for _ in range(1 + 3)]
     await asyncio.sleep(0.05)
     with pytest.raises(Unavailable) as refused:
         await calculator.run(lambda: None)
     assert (refused.value.code, refused.value.retry_after) == ("calculator_busy", 1)
     client._transport.app.state.calculator = calculator  # type: ignore[attr-defined]
     answer = await client.post("/v1/tokens/count", json={"model": "gpt-4o", "prompt": "a"})
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert (answer.status_code, answer.json()["code"]) == (503, "calculator_busy")
+    assert answer.headers["Retry-After"] == "1"
     page = await client.post("/tokens?lang=en&part=result", data={"model": "gpt-4o", "text": "a"})
     assert (page.status_code, page.headers["Retry-After"]) == (503, "1")
     assert "Trying again" in page.text
