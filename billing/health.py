@@ -9,6 +9,7 @@ from litestar import Response, route
 from litestar.datastructures import State
 from litestar.enums import HttpMethod
 
+from billing.db.arrays import TextArray
 from billing.db.migrate import pending
 from billing.db.partitions import unpartitioned
 from billing.db.pool import Connection
@@ -16,6 +17,9 @@ from billing.errors import Fault, Unavailable
 from billing.observe import metrics
 
 DATABASE_SECONDS_MAX = 2.0
+DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
+"""What must be on for an acknowledged event to be on disk (rules.md Ledger 2)."""
+LAX = "SELECT name FROM unnest(%s) AS name WHERE current_setting(name) = 'off'"
 PROBED = [HttpMethod.GET, HttpMethod.HEAD]  # some load balancers ask for the head only; the server cuts the body off
 PUBLIC: list[dict[str, list[str]]] = [{}]  # how the schema says that no key is needed
 
@@ -62,8 +66,13 @@ def _not_ready(check: str, sentence: str) -> Unavailable:
 
 
 async def _warnings(conn: Connection) -> tuple[str, ...]:
-    strays = await unpartitioned(conn)
-    return (f"{strays} events lie in events_default: a month's partition was missing.",) if strays else ()
+    found = []
+    if strays := await unpartitioned(conn):
+        found.append(f"{strays} events lie in events_default: a month's partition was missing.")
+    cursor = await conn.execute(LAX, [TextArray.of(DURABLE)])
+    if lax := ", ".join([row["name"] for row in await cursor.fetchall()]):
+        found.append(f"PostgreSQL runs without {lax}: what is acknowledged may be lost when it crashes.")
+    return tuple(found)
 
 
 @route("/metrics", http_method=PROBED, tags=["operations"], security=PUBLIC, sync_to_thread=False)

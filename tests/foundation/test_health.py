@@ -4,6 +4,7 @@ import re
 
 import httpx
 from msgspec.structs import replace
+from psycopg.conninfo import make_conninfo
 
 from billing.app import create_app
 from billing.docs_page import ASSETS
@@ -46,6 +47,17 @@ async def test_a_stray_event_is_a_warning(settings, fresh_database):
         answer = await client.get("/readyz")
         assert answer.status_code == 200
         assert "events_default" in answer.json()["warnings"][0]
+
+
+async def test_a_database_that_may_lose_what_was_acknowledged_is_a_warning(settings, fresh_database):
+    lax = make_conninfo(fresh_database, options="-c synchronous_commit=off")
+    app = create_app(replace(settings, database_url=lax))
+    transport = httpx.ASGITransport(app)
+    async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        answer = await client.get("/readyz")
+    assert answer.status_code == 200
+    [warning] = answer.json()["warnings"]
+    assert "without synchronous_commit:" in warning
 
 
 async def test_the_documentation_loads_nothing_from_elsewhere(client):
