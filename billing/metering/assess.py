@@ -142,7 +142,7 @@ def assess(
     _check_amounts(event, sum(amounts), judgement, cost)
     if first is not None:
         key_id, cost = key_id or first.key_id, first.cost_change(cost)
-    body = _kept(event, account_id, report)
+    told = canonical_event(event, account_id, report)
     return Assessed(
         index=index,
         account_id=account_id,
@@ -150,8 +150,8 @@ def assess(
         source=event.source,
         id=event.id,
         time=event.time,
-        digest=hashlib.sha256(body).digest(),
-        body=body.decode(),
+        digest=hashlib.sha256(told).digest(),
+        body=_kept(told, event).decode(),
         upstream=upstream,
         rate=rate,
         quantities=quantities,
@@ -282,10 +282,11 @@ def _for_review(model: str, review: str, note: str) -> Rated:
     return Nothing(model, "unpriced"), (1,), (0,), review, note
 
 
-def _kept(event: UsageEvent, account_id: str, report: dict[str, Any] | None) -> bytes:
-    """What is stored of an event, in one canonical spelling: no text, no key, its time in UTC, its usage sorted.
+def canonical_event(event: UsageEvent, account_id: str, report: dict[str, Any] | None) -> bytes:
+    """What a customer is told of an event, in one spelling: no text, no key, no upstream, its time in UTC, its usage
+    sorted. So the same event is the same bytes, however its sender wrote the JSON (rules.md Usage 1).
 
-    So the same event is the same bytes, however its sender wrote the JSON (rules.md Usage 1).
+    The event's digest is of these: were the upstream in it, what we pay there could be found by trial.
     """
     return msgspec.json.encode(
         msgspec.structs.replace(
@@ -295,6 +296,12 @@ def _kept(event: UsageEvent, account_id: str, report: dict[str, Any] | None) -> 
             api_key_hash=None,
             time=event.time.astimezone(UTC),
             usage=events.NO_USAGE if report is None else msgspec.Raw(canonical(report)),
+            upstream=None,
             content=events.NO_CONTENT,
         )
     )
+
+
+def _kept(told: bytes, event: UsageEvent) -> bytes:
+    """What is stored of an event: what a customer is told, and the upstream."""
+    return told if event.upstream is None else told[:-1] + b',"upstream":' + msgspec.json.encode(event.upstream) + b"}"

@@ -158,14 +158,23 @@ def _array(values: Sequence[int]) -> str:
 
 
 async def known(conn: Connection, items: Sequence[Assessed]) -> list[Known | None]:
-    """What is booked under the identity of each of these events."""
+    """What is booked under the identity of each of these events. It is the same when its digest and its upstream are,
+    of which only the name is known once the event is not kept any more."""
     if not items:
         return []
     cursor = await conn.execute(
         """
-        SELECT place, charges.digest = given.digest AS same, charges.amount
-        FROM unnest(%(account_ids)s, %(sources)s, %(ids)s, %(digests)s)
-          WITH ORDINALITY AS given(account_id, source, id, digest, place)
+        SELECT place, charges.amount, charges.digest = given.digest AND coalesce(
+          (
+            SELECT events.body -> 'upstream' IS NOT DISTINCT FROM given.body::jsonb -> 'upstream'
+            FROM events
+            WHERE events.account_id = charges.account_id AND events.time = charges.time
+              AND events.source = charges.source AND events.id = charges.id
+          ),
+          coalesce(charges.upstream, given.upstream, '') = coalesce(given.upstream, '')
+        ) AS same
+        FROM unnest(%(account_ids)s, %(sources)s, %(ids)s, %(digests)s, %(upstreams)s, %(bodies)s)
+          WITH ORDINALITY AS given(account_id, source, id, digest, upstream, body, place)
         JOIN charges USING (account_id, source, id)
         """,
         {
@@ -173,6 +182,8 @@ async def known(conn: Connection, items: Sequence[Assessed]) -> list[Known | Non
             "sources": TextArray.of(item.source for item in items),
             "ids": TextArray.of(item.id for item in items),
             "digests": BytesArray.of(item.digest for item in items),
+            "upstreams": TextArray.of(item.upstream for item in items),
+            "bodies": TextArray.of(item.body for item in items),
         },
     )
     found: list[Known | None] = [None] * len(items)

@@ -7,17 +7,18 @@ from collections.abc import Iterator
 
 import msgspec
 
+from billing.db.dollars import picos
 from billing.db.pool import Connection
-from billing.metering.assess import UNKNOWN_MODEL, StoredPrice, delivered
+from billing.metering.assess import UNKNOWN_MODEL, StoredPrice, canonical_event, delivered
 from billing.metering.events import UsageEvent, has_usage
 from billing.metering.store import digest_of
 from billing.proving import Row, looked_at, query, said
-from pricing import book, names, units
+from pricing import book, money, names, units
 from pricing.adjust import adjusted
 from pricing.book import Book
 from pricing.entries import ANY_MODEL
 from pricing.errors import UsageError
-from pricing.usage import NOTHING, Usage, canonical, decode, read
+from pricing.usage import NOTHING, Usage, decode, read
 
 FACTORS = """
 SELECT format('Event %s of source %s, account %s, was charged %s; its factors make %s.',
@@ -217,8 +218,8 @@ WHERE kept IS DISTINCT FROM expected
 """
 
 BODIES = """
-SELECT charges.account_id, charges.source, charges.id, charges.time, digest, price_ids, quantities, verdict,
-       billed_input, billed_output, body::text AS body
+SELECT charges.account_id, charges.source, charges.id, charges.time, digest, price_ids, quantities, corrects, cost,
+       verdict, billed_input, billed_output, body::text AS body
 FROM examined_charges AS charges
 JOIN examined_events AS events ON events.account_id = charges.account_id AND events.source = charges.source
   AND events.id = charges.id
@@ -320,6 +321,8 @@ def _body_fault(row: Row, prices: dict[int, StoredPrice], shipped: Book) -> str 
         own.append("usage")
     if not own and hashlib.sha256(_canonical(event)).digest() != row["digest"]:
         own.append("content")
+    if event.upstream is not None and event.upstream.cost is not None and row["corrects"] is None:
+        own += ["cost"] if row["cost"] is None or money.parse(event.upstream.cost) != picos(row["cost"]) else []
     return f"{place} was not charged as its body says: it has another {', '.join(own)}." if own else None
 
 
@@ -328,9 +331,7 @@ _EVENT = msgspec.json.Decoder(UsageEvent)
 
 def _canonical(event: UsageEvent) -> bytes:
     """The event in the one spelling that its digest was made of (docs/evidence.md); jsonb keeps another."""
-    if not has_usage(event.usage):
-        return msgspec.json.encode(event)
-    return msgspec.json.encode(msgspec.structs.replace(event, usage=msgspec.Raw(canonical(decode(event.usage)))))
+    return canonical_event(event, event.account or "", decode(event.usage) if has_usage(event.usage) else None)
 
 
 def _is_called(name: str, model: str, shipped: Book) -> bool:

@@ -1,5 +1,8 @@
 """Usage over HTTP: what a gateway posts and what is answered, and the sums a customer reads."""
 
+import hashlib
+import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +14,7 @@ import pytest
 from billing.db.pool import Connection
 from billing.metering import reads
 from tests.api.test_accounts import issued, made
+from tests.house.test_imports import ROOT
 from tests.metering.contents import HELLO
 from tests.metering.events import GPT_4_CHARGE, event
 
@@ -130,6 +134,28 @@ async def test_a_customer_is_not_told_what_the_upstream_cost(client: httpx.Async
     await client.post("/v1/events", json=event(account, account, upstream={"name": "openai-1", "cost": "0.0001"}))
     assert "upstream" not in (await client.get(f"/v1/events/{account}", headers=customer)).json()["event"]
     assert (await client.get(f"/v1/events/{account}")).json()["event"]["upstream"]["cost"] == "0.0001"
+
+
+ORDER = re.findall("`([a-z_]+)`", (ROOT / "docs/evidence.md").read_text().split("in the order ")[1].split(", those")[0])
+
+
+async def test_a_customer_computes_the_digest_of_an_event_and_learns_nothing_else_by_it(
+    client: httpx.AsyncClient,
+) -> None:
+    """docs/evidence.md, from the answer alone."""
+    account = await made(client)
+    _, customer = await issued(client, account)
+    usage = {"prompt_tokens": 9, "completion_tokens": 4, "completion_tokens_details": {"reasoning_tokens": 2}}
+    said = {"usage": usage, "user": "Zoë/“7”", "stream": True, "status": 201, "ended": "client_aborted"}
+    said |= {"served_model": "gpt-4-0613", "endpoint": "/v1/chat/completions", "latency_ms": 7, "first_token_ms": 3}
+    said |= {"service_tier": "default", "batch": False, "authorization": "auth_x"}
+    await client.post("/v1/events", json=event(account, account, **said, upstream={"name": "azure", "cost": "0.0001"}))
+    told = (await client.get(f"/v1/events/{account}", headers=customer)).json()
+    assert told["event"].keys() <= set(ORDER)
+    ordered = {name: told["event"][name] for name in ORDER if name in told["event"]}
+    ordered["usage"] = json.loads(json.dumps(ordered["usage"], sort_keys=True))
+    text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False)
+    assert told["digest"] == hashlib.sha256(text.encode()).hexdigest()
 
 
 async def test_an_event_that_is_not_the_only_one_of_its_name_must_be_told_apart(client: httpx.AsyncClient) -> None:

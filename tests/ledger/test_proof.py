@@ -70,6 +70,10 @@ TAMPERED = {
         """UPDATE events SET body = body || '{"usage": {"prompt_tokens": 1, "completion_tokens": 10}}'""",
         [f"{BROKEN} usage."],
     ),
+    "events.body, its cost": (
+        """UPDATE events SET body = jsonb_set(body, '{upstream,cost}', '"7"') WHERE id = 'costed'""",
+        [f"{BROKEN} cost."],
+    ),
     "events.body, no usage": ("UPDATE events SET body = body - 'usage'", [f"{BROKEN} usage."]),
     "events.body, its status": ("UPDATE events SET body = body - 'status'", [f"{BROKEN} content."]),
     "events.body, its user": ("""UPDATE events SET body = body || '{"user": "x"}'""", [f"{BROKEN} content."]),
@@ -167,6 +171,7 @@ async def used(pool: Pool) -> str:
             event(account, "unpriced", model="no-such-model"),
             event(account, "no-usage", usage=...),
             event(account, "failed", status=500, usage=...),
+            event(account, "costed", time="2026-10-05T11:00:00Z", upstream={"name": "azure", "cost": "0.0001"}),
             event(account, "empty", usage={"prompt_tokens": 0}),
             event(account, "spelled", model="openai/gpt-4"),
             event(account, "azure", model="gpt-35-turbo"),

@@ -88,6 +88,17 @@ async def test_the_same_identity_with_another_content_is_a_conflict(
     assert await posted(conn, account) == "-" + GPT_4_CHARGE
 
 
+async def test_another_upstream_is_another_content(intake: Intake, account: str) -> None:
+    sent = event(account, upstream={"name": "azure", "cost": "0.0001"})
+    upstreams = [{"name": "azure", "cost": "0.0002"}, {"name": "azure"}, {"name": "aws", "cost": "0.0001"}, ...]
+    others = [{**event(account), **({} if one is ... else {"upstream": one})} for one in upstreams]
+    results = await intake.post(batch(sent, *others, sent))
+    assert statuses(results) == ["accepted", *["conflict"] * 4, "duplicate"]
+    assert statuses(await intake.post(batch(*others, sent))) == [*["conflict"] * 4, "duplicate"]
+    await intake.post(batch(event(account, "none")))
+    assert statuses(await intake.post(batch(event(account, "none", upstream={"name": "azure"})))) == ["conflict"]
+
+
 async def test_repeats_within_a_batch_are_told_apart(intake: Intake, conn: Connection, account: str) -> None:
     results = await intake.post(batch(event(account), event(account), event(account, model="gpt-4o")))
     assert statuses(results) == ["accepted", "duplicate", "conflict"]
