@@ -209,14 +209,14 @@ def _check_key(key: Key, asked: Asked) -> None:
         raise Forbidden("key_revoked", "The API key has been revoked.")
     if key.expired:
         raise Forbidden("key_expired", "The API key has expired.")
-    if key.models is not None and not any(_is_named(asked.model, pattern) for pattern in key.models):
+    if key.models is not None and not any(is_named(asked.model, pattern) for pattern in key.models):
         raise Forbidden("model_not_allowed", "The API key may not use this model.")
     if key.ips is not None and not _is_within(asked.ip, key.ips):
         place = "from this address" if asked.ip else "from an address that is not said (`ip`)"
         raise Forbidden("ip_not_allowed", f"The API key may not be used {place}.")
 
 
-def _is_named(model: str, pattern: str) -> bool:
+def is_named(model: str, pattern: str) -> bool:
     """A name, or the beginning of one: `gpt-4*`."""
     return model.startswith(pattern[:-1]) if pattern.endswith("*") else model == pattern
 

@@ -27,6 +27,7 @@ from billing.metering.content import Verified
 from billing.metering.corrections import Charged
 from billing.metering.events import ID_CHARACTERS_MAX, RERATED, Batch, UsageEvent
 from billing.metering.judging import exchange_of
+from billing.metering.key_rules import KeyRules, Rule
 from billing.metering.refused import Refused
 from billing.metering.remembered import Numbers, Owner, Remembered
 from billing.metering.verifier import Verifier
@@ -60,6 +61,7 @@ class Intake:
         self.settings = settings
         self.verifier = Verifier(settings)
         self.remembered = Remembered()
+        self.key_rules = KeyRules()
         bounds = Bounds(settings.waiting_max, settings.pool_wait_seconds_max)
         self._gathered: Gatherer[Sent, list[Result]] = Gatherer(
             self._post_gathered, lanes=1, items_max=settings.gathered_max, bounds=bounds
@@ -152,8 +154,9 @@ class Intake:
         terms = await self.terms.fresh(conn)
         events = [event for request in requests for _, event in request.batch.events]
         owners = await self.remembered.owners_of(conn, {_owner_named(event) for event in events})
+        rules = await self.key_rules.of(conn, {key for _, key in owners.values() if key is not None})
         firsts = await store.charged(conn, _named(events, owners))
-        return [await _assessed(request, owners, firsts, terms, latest) for request in requests]
+        return [await _assessed(request, owners, rules, firsts, terms, latest) for request in requests]
 
 
 class _Found(msgspec.Struct, frozen=True):
@@ -166,6 +169,7 @@ class _Found(msgspec.Struct, frozen=True):
 async def _assessed(
     request: Sent,
     owners: Mapping[str | bytes, Owner],
+    rules: Mapping[str, Rule],
     firsts: Mapping[corrections.Identity, Charged],
     terms: Terms,
     latest: datetime,
@@ -190,7 +194,8 @@ async def _assessed(
         except Refused as fault:
             refused.append(refusal(index, event.id, [fault.fault(index)]))
         else:
-            assessed.append(item)
+            rule = rules.get(item.key_id) if item.key_id else None
+            assessed.append(item if rule is None else rule.noted(item, event))
     return _Found(assessed, refused)
 
 

@@ -1,6 +1,8 @@
 """Limits of keys, suspended and closed accounts: enforced when spending is authorized, at once and everywhere."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import httpx
@@ -8,6 +10,7 @@ import pytest
 
 from billing.app import create_app
 from billing.db.pool import Connection
+from billing.metering import key_rules
 from billing.settings import Settings
 from tests.holds.clients import asked, balance, customer, granted, key_of, refused, used
 from tests.holds.test_authorize import differences, expire
@@ -89,6 +92,33 @@ async def test_usage_beyond_the_limit_is_booked_and_reported(client: httpx.Async
     reported = (await client.post("/v1/events", json=many)).json()
     assert len(reported["results"]) == 101
     assert await differences(conn) == []
+
+
+async def test_usage_that_its_key_might_not_have_is_booked_and_reported(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_rules, "FRESH_SECONDS", 0)
+    account = await customer(client)
+    key, secret = await key_of(client, account, models=["gpt-3.5*"])
+    ids = (f"e{number}" for number in count())
+
+    async def reason(**changes: Any) -> str | None:
+        sent = event(account, next(ids), account=..., api_key=secret, **changes)
+        [result] = (await client.post("/v1/events", json=sent)).json()["results"]
+        assert result["status"] == "accepted"
+        return result.get("reason")
+
+    assert await reason(model="gpt-3.5-turbo") is None
+    assert await reason() == "The API key may not use this model."
+    await client.patch(f"/v1/keys/{key}", json={"models": None})
+    assert await reason() is None
+    soon = (datetime.now(UTC) + timedelta(minutes=10)).isoformat()
+    await client.patch(f"/v1/keys/{key}", json={"expires_at": soon})
+    assert await reason() is None
+    assert await reason(time=soon) == "The API key had expired."
+    await client.delete(f"/v1/keys/{key}")
+    assert await reason() is None
+    assert await reason(time=datetime.now(UTC).isoformat()) == "The API key had been revoked."
 
 
 async def test_what_is_corrected_or_voided_is_not_spent(client: httpx.AsyncClient, conn: Connection) -> None:
