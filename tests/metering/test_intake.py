@@ -88,6 +88,16 @@ async def test_the_same_identity_with_another_content_is_a_conflict(
     assert await posted(conn, account) == "-" + GPT_4_CHARGE
 
 
+async def test_counts_and_money_beyond_32_bits_are_right(intake: Intake, conn: Connection, account: str) -> None:
+    """product.md, pain 20."""
+    usage = {"prompt_tokens": 3_000_000_000, "completion_tokens": 2_999_999_999}
+    results = await intake.post(batch(*(event(account, id, usage=usage) for id in ("e1", "e2"))))
+    assert [result.charge for result in results] == ["134999.99997"] * 2  # at half of $30 and $60 a million
+    assert await posted(conn, account) == "-269999.99994"
+    cursor = await conn.execute("SELECT quantity FROM usage_rollups WHERE account_id = %s ORDER BY 1", [account])
+    assert [row["quantity"] for row in await cursor.fetchall()] == [5_999_999_998, 6_000_000_000]
+
+
 async def test_another_upstream_is_another_content(intake: Intake, account: str) -> None:
     sent = event(account, upstream={"name": "azure", "cost": "0.0001"})
     upstreams = [{"name": "azure", "cost": "0.0002"}, {"name": "azure"}, {"name": "aws", "cost": "0.0001"}, ...]
