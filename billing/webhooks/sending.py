@@ -16,6 +16,7 @@ import httpx
 
 from billing.webhooks import signing
 from billing.webhooks.addresses import NotPublic, checked
+from billing.webhooks.lookups import Lookups
 from billing.webhooks.messages import Attempt, Message, Target
 
 ANSWER_BYTES_MAX = 16 << 10
@@ -24,7 +25,6 @@ ANSWER_BYTES_MAX = 16 << 10
 ADDRESSES_MAX = 4
 """Of a name are tried, one after the other, where no connection comes about."""
 
-PORTS = {"http": 80, "https": 443}
 AGENT = "relay-billing-webhooks"
 
 
@@ -34,6 +34,7 @@ class Sender:
     def __init__(self, seconds_max: float, *, private: bool) -> None:
         self.seconds_max = seconds_max
         self.private = private
+        self._lookups = Lookups()
         self._client = httpx.AsyncClient(
             follow_redirects=False,
             trust_env=False,  # no proxies; who trusts an authority of their own says so in SSL_CERT_FILE
@@ -50,6 +51,7 @@ class Sender:
         try:
             yield sender
         finally:
+            sender._lookups.close()
             await sender._client.aclose()
 
     async def send(self, target: Target, message: Message) -> Attempt:
@@ -60,7 +62,7 @@ class Sender:
         status, reason = None, None
         try:
             async with asyncio.timeout(self.seconds_max):
-                status = await self._post(httpx.URL(target.url), body, headers)
+                status = await self._post(target, body, headers)
         except TimeoutError:
             reason = f"no answer within {self.seconds_max:g} s"
         except NotPublic:
@@ -76,8 +78,9 @@ class Sender:
         milliseconds = int((time.monotonic() - started) * 1000)
         return Attempt(at=at, milliseconds=milliseconds, status=status, reason=reason)
 
-    async def _post(self, url: httpx.URL, body: bytes, headers: dict[str, str]) -> int:
+    async def _post(self, target: Target, body: bytes, headers: dict[str, str]) -> int:
         """The status of the answer. The name stays in the request and in the check of the certificate."""
+        url = httpx.URL(target.url)
         name = url.raw_host.decode("ascii")
         host = f"[{name}]" if ":" in name else name
         request_headers = {
@@ -85,7 +88,8 @@ class Sender:
             "Host": host if url.port is None else f"{host}:{url.port}",
             "Content-Type": "application/json",
         }
-        *others, last = (await self._addresses(name, url.port or PORTS[url.scheme]))[:ADDRESSES_MAX]
+        found = await self._lookups.addresses(target.endpoint_id, name)
+        *others, last = checked(found, private=self.private)[:ADDRESSES_MAX]
 
         async def answer(address: str) -> int:
             return await self._answer(
@@ -102,10 +106,6 @@ class Sender:
             with contextlib.suppress(httpx.ConnectError):
                 return await answer(address)
         return await answer(last)
-
-    async def _addresses(self, name: str, port: int) -> list[str]:
-        found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
-        return checked((str(place[0]) for *_, place in found), private=self.private)
 
     async def _answer(self, request: httpx.Request) -> int:
         response = await self._client.send(request, stream=True)

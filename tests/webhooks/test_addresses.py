@@ -1,6 +1,5 @@
 """Nothing is sent where it could do harm: only to public addresses, and to those that were looked at."""
 
-import asyncio
 import socket
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -122,11 +121,11 @@ async def test_the_address_that_was_looked_at_is_connected_to(
     """A name whose address changes with every look is looked up once, and keeps its name in the request."""
     looks = []
 
-    async def getaddrinfo(name: str, port: int, **_options: object) -> list[tuple[object, ...]]:
+    def getaddrinfo(name: str, *_arguments: object, **_options: object) -> list[tuple[object, ...]]:
         looks.append(name)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     url = f"http://rebinding.example:{receiver.port}/hook"
     async with Sender.opened(5.0, private=True) as sender:
         attempt = await sender.send(Target("we_1", url, (b"secret",)), MESSAGE)
