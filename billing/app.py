@@ -41,6 +41,7 @@ from billing.reports import api as reports
 from billing.settings import Settings, SettingsError, load
 from billing.tokens import pages as tokens
 from billing.webhooks import api as webhooks
+from billing.webhooks.sending import Sender
 from pricing.book import Book
 
 ROUTES: Sequence[ControllerRouterHandler] = [
@@ -93,22 +94,21 @@ def create_app(settings: Settings | None = None) -> Litestar:
 async def running(app: Litestar) -> AsyncIterator[None]:
     """What lives as long as the service: the pool, what gathers requests for it, the intake, the chores."""
     state = app.state
-    state.pool = await open_pool(state.settings, state.settings.database_url)
-    try:
-        bounds = Bounds(state.settings.waiting_max, state.settings.pool_wait_seconds_max)
+    settings: Settings = state.settings
+    sending = Sender.opened(settings.webhook_seconds_max, private=settings.webhook_private)
+    async with await open_pool(settings, state.settings.database_url) as state.pool, sending as state.sender:
+        bounds = Bounds(settings.waiting_max, settings.pool_wait_seconds_max)
         state.door = door(state.pool, bounds)
         state.balances = current.gathered(state.pool, bounds)
         state.authorizer = Authorizer(state.pool, state.terms, bounds)
-        state.intake = Intake(state.pool, state.terms, state.settings)
+        state.intake = Intake(state.pool, state.terms, settings)
         await partitions.tend(state.pool)
-        housekeeping = asyncio.create_task(chores.keep_house(state.pool, state.terms, state.settings))
+        housekeeping = asyncio.create_task(chores.keep_house(state.pool, state.terms, settings, state.sender))
         try:
             yield
         finally:
             await chores.end(housekeeping)
             await state.intake.close()
-    finally:
-        await state.pool.close()
 
 
 def settings(state: State) -> Settings:
@@ -117,6 +117,10 @@ def settings(state: State) -> Settings:
 
 def pool(state: State) -> Pool:
     return state.pool  # type: ignore[no-any-return]
+
+
+def sender(state: State) -> Sender:
+    return state.sender  # type: ignore[no-any-return]
 
 
 def price_book(state: State) -> Book:
@@ -135,6 +139,7 @@ def intake(state: State) -> Intake:
 DEPENDENCIES: dict[str, Callable[..., Any]] = {
     "settings": settings,
     "pool": pool,
+    "sender": sender,
     "book": price_book,
     "terms": terms,
     "intake": intake,

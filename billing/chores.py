@@ -24,6 +24,7 @@ from billing.observe.metrics import IMBALANCE
 from billing.prices.keeper import TermsKeeper
 from billing.settings import Settings
 from billing.webhooks import courier
+from billing.webhooks.sending import Sender
 
 DAY_SECONDS = 86_400
 SWEEP_SECONDS = 2
@@ -42,7 +43,7 @@ CREDITS_AT_ONCE = 100
 log = logging.getLogger(__name__)
 
 
-async def keep_house(pool: Pool, terms: TermsKeeper, settings: Settings) -> None:
+async def keep_house(pool: Pool, terms: TermsKeeper, settings: Settings, sender: Sender) -> None:
     """Do all of it until cancelled."""
     await asyncio.gather(
         _again_and_again(lambda: partitions.tend_daily(pool), RETRY_SECONDS),
@@ -53,7 +54,7 @@ async def keep_house(pool: Pool, terms: TermsKeeper, settings: Settings) -> None
         _again_and_again(lambda: close_due(pool, settings), CLOSE_SECONDS if settings.close_after_hours else 0),
         _again_and_again(lambda: _forget(pool, settings.idempotency_hours), DAY_SECONDS),
         _again_and_again(lambda: _drop_old_events(pool, settings.events_months), DAY_SECONDS),
-        _again_and_again(lambda: courier.deliver(pool, settings), RETRY_SECONDS),
+        _again_and_again(lambda: courier.deliver(pool, settings, sender), RETRY_SECONDS),
         _again_and_again(lambda: courier.forget(pool, settings.webhook_days), DAY_SECONDS),
         _again_and_again(lambda: forget_holds(pool, settings.holds_days), DAY_SECONDS),
         _again_and_again(

@@ -10,6 +10,7 @@
     ├── TooLarge          413   more than a limit allows; names the limit
     ├── WrongType         415   a content type nobody here reads
     ├── Unprocessable     422   well formed, but it cannot be done
+    ├── TooMany           429   as often as is allowed already; try again after `retry_after` seconds
     └── Unavailable       503   the database cannot be reached; try again after `retry_after` seconds
 
 docs/api.md lists the codes; a test keeps the list complete.
@@ -77,6 +78,10 @@ class WrongType(Problem):
 
 class Unprocessable(Problem):
     status, title = 422, "Cannot be done"
+
+
+class TooMany(Problem):
+    status, title = 429, "Too many requests"
 
 
 class Unavailable(Problem):

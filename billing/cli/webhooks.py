@@ -16,6 +16,7 @@ from billing.webhooks import courier, endpoints, store
 from billing.webhooks.api import NewWebhook, Replayed
 from billing.webhooks.endpoints import Changes, Issued
 from billing.webhooks.messages import Attempt
+from billing.webhooks.sending import Sender
 from billing.webhooks.store import Delivery, Endpoint
 
 SHOWN_MAX = 100
@@ -137,9 +138,8 @@ def test(ctx: click.Context, webhook_id: str) -> None:
     """Send a message of type webhook.test now, once. Exits with 1 when it does not get through."""
 
     async def work(pool: Pool, settings: Settings) -> Attempt:
-        async with pool.connection() as conn:
-            endpoint = await store.find(conn, webhook_id, None)
-        return await courier.test(pool, settings, endpoint)
+        async with Sender.opened(settings.webhook_seconds_max, private=settings.webhook_private) as sender:
+            return await courier.test(pool, settings, sender, webhook_id, None)
 
     attempt = run_with_pool(work)
     console().print(f"{_outcome(attempt)}, after {attempt.milliseconds} ms.")

@@ -22,6 +22,7 @@ from billing.webhooks import courier, endpoints, store
 from billing.webhooks.addresses import URL_CHARACTERS_MAX
 from billing.webhooks.endpoints import Changes, Issued
 from billing.webhooks.messages import Attempt
+from billing.webhooks.sending import Sender
 from billing.webhooks.store import Delivery, Endpoint
 
 URL = Annotated[str, Meta(min_length=1, max_length=URL_CHARACTERS_MAX)]
@@ -133,12 +134,11 @@ async def test_webhook(
     webhook_id: FromPath[str],
     pool: NamedDependency[Pool],
     settings: NamedDependency[Settings],
+    sender: NamedDependency[Sender],
     principal: NamedDependency[Principal],
 ) -> Attempt:
     """Send a message of type `webhook.test` now, once, and say what came of it: delivered when `reason` is null."""
-    async with pool.connection() as conn:
-        endpoint = await store.find(conn, webhook_id, principal.account_id)
-    return await courier.test(pool, settings, endpoint)
+    return await courier.test(pool, settings, sender, webhook_id, principal.account_id)
 
 
 @post(

@@ -19,7 +19,6 @@ from billing.settings import Settings
 from billing.webhooks import store
 from billing.webhooks.messages import GONE, Attempt, Message, Target, rest_after, wait_after
 from billing.webhooks.sending import Sender
-from billing.webhooks.store import Endpoint
 
 LOOK_SECONDS = 1
 GIVEN_OUT_AT_ONCE = 500
@@ -125,21 +124,24 @@ def _spread(wait: timedelta | None) -> timedelta | None:
     return wait + timedelta(seconds=secrets.randbelow(1 + int(wait.total_seconds()) // SPREAD))
 
 
-async def deliver(pool: Pool, settings: Settings) -> None:
+async def deliver(pool: Pool, settings: Settings, sender: Sender) -> None:
     """The chore: a courier until cancelled."""
-    async with Sender.opened(settings.webhook_seconds_max, private=settings.webhook_private) as sender:
-        await Courier(pool, settings, sender).run()
+    await Courier(pool, settings, sender).run()
 
 
-async def test(pool: Pool, settings: Settings, endpoint: Endpoint) -> Attempt:
-    """Send a message made for this, once. The endpoint may be disabled, and stays what it is."""
+async def test(pool: Pool, settings: Settings, sender: Sender, endpoint_id: str, owner: str | None) -> Attempt:
+    """Send a message made for this, once. The endpoint may be disabled, and stays what it is.
+
+    Raises NotFound, and TooMany.
+    """
     async with pool.connection() as conn, conn.transaction():
-        target = await store.target(conn, endpoint.id)
+        endpoint = await store.find(conn, endpoint_id, owner)
+        await store.check_tests(conn, endpoint, settings.webhook_tests_max)
+        target = await store.target(conn, endpoint_id)
         message = await store.add_test(conn, endpoint, lease_of(settings))
-    async with Sender.opened(settings.webhook_seconds_max, private=settings.webhook_private) as sender:
-        attempt = await sender.send(target, message)
+    attempt = await sender.send(target, message)
     async with pool.connection() as conn:
-        await store.settle(conn, endpoint.id, message.id, attempt, None)
+        await store.settle(conn, endpoint_id, message.id, attempt, None)
     return attempt
 
 

@@ -8,7 +8,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from billing.db.pool import Connection
-from billing.errors import Conflict, NotFound, Unprocessable
+from billing.errors import Conflict, NotFound, TooMany, Unprocessable
 from billing.pages import Page, rows_of
 from billing.webhooks.messages import TEST, Attempt, Message, Target
 
@@ -91,8 +91,12 @@ async def find(conn: Connection, endpoint_id: str, owner: str | None) -> Endpoin
     cursor = await conn.execute(SHOWN + " AND id = %(id)s", {"owner": owner, "id": endpoint_id})
     row = await cursor.fetchone()
     if row is None:
-        raise NotFound("unknown_webhook", f"There is no webhook {endpoint_id[:80]}.")
+        raise _unknown(endpoint_id)
     return Endpoint(**row)
+
+
+def _unknown(endpoint_id: str) -> NotFound:
+    return NotFound("unknown_webhook", f"There is no webhook {endpoint_id[:80]}.")
 
 
 async def listed(conn: Connection, owner: str | None, page: Page) -> tuple[list[Endpoint], bool]:
@@ -249,8 +253,10 @@ LIMIT %s
 
 
 async def target(conn: Connection, endpoint_id: str) -> Target:
-    row = await (await conn.execute(TARGET + "WHERE id = %s", [endpoint_id])).fetchone()
-    assert row is not None
+    """It stays until the end of the transaction. Raises NotFound."""
+    row = await (await conn.execute(TARGET + "WHERE id = %s FOR KEY SHARE", [endpoint_id])).fetchone()
+    if row is None:
+        raise _unknown(endpoint_id)
     return _target(row)
 
 
@@ -341,6 +347,25 @@ async def failing(conn: Connection, endpoint_id: str) -> tuple[int, timedelta]:
 
 async def rest(conn: Connection, endpoint_id: str, wait: timedelta) -> None:
     await conn.execute("UPDATE webhook_endpoints SET rests_until = now() + %s WHERE id = %s", [wait, endpoint_id])
+
+
+async def check_tests(conn: Connection, endpoint: Endpoint, most: int) -> None:
+    """Raises TooMany when the owner has had so many tests within a minute; holds off others of theirs."""
+    await conn.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"webhook tests of {endpoint.account}"]
+    )
+    cursor = await conn.execute(
+        """
+        SELECT count(*) AS many, ceil(60 - extract(epoch FROM now() - min(created_at)))::int AS wait
+        FROM webhook_messages
+        WHERE type = %s AND account_id IS NOT DISTINCT FROM %s AND created_at > now() - interval '60 seconds'
+        """,
+        [TEST, endpoint.account],
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    if row["many"] >= most:
+        raise TooMany("too_many_tests", f"{most} tests a minute are as many as may be.", retry_after=row["wait"])
 
 
 async def add_test(conn: Connection, endpoint: Endpoint, lease: timedelta) -> Message:

@@ -13,7 +13,9 @@ import pytest
 
 from billing.accounts import keys
 from billing.app import create_app
+from billing.db.pool import Connection
 from billing.settings import Settings
+from billing.webhooks import store
 from tests import factories
 from tests.serving import ADMIN_KEY, billing, serving
 from tests.webhooks.receiver import Got, Receiver
@@ -134,6 +136,54 @@ async def test_a_customer_sees_and_makes_only_their_own(client: httpx.AsyncClien
     assert code(patched) == "unknown_webhook"
     gateway = {"Authorization": f"Bearer {await factories.key(conn, 'gateway')}"}
     assert code(await client.get("/v1/webhooks", headers=gateway)) == "wrong_scope"
+
+
+async def test_tests_are_limited(client: httpx.AsyncClient, receiver: Receiver, conn) -> None:
+    """By owner, however many webhooks they have, and though they ask all at once; a minute later they may again."""
+    customer = {"Authorization": f"Bearer {await factories.key(conn, 'customer', await factories.account(conn))}"}
+
+    async def new(headers: dict[str, str]) -> str:
+        made = (await client.post("/v1/webhooks", json={"url": receiver.url}, headers=headers)).json()["webhook"]
+        return f"/v1/webhooks/{made['id']}"
+
+    operators, first, second = await new({}), await new(customer), await new(customer)
+    asked = [client.post(f"{path}/test", headers=customer) for path in (first, second) for _ in range(8)]
+    answers = await asyncio.gather(*asked)
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert (len(refused), len(receiver.got)) == (6, 10)
+    assert {(answer.status_code, code(answer)) for answer in refused} == {(429, "too_many_tests")}
+    assert all(1 <= int(answer.headers["Retry-After"]) <= 60 for answer in refused)
+    await client.delete(first, headers=customer)
+    third = await new(customer)
+    assert code(await client.post(f"{third}/test", headers=customer)) == "too_many_tests"
+    assert (await client.post(f"{operators}/test")).status_code == 200
+    await conn.execute("UPDATE webhook_messages SET created_at = created_at - interval '1 minute'")
+    assert (await client.post(f"{third}/test", headers=customer)).status_code == 200
+
+
+async def test_a_webhook_that_is_being_deleted_is_not_tested(
+    client: httpx.AsyncClient, receiver: Receiver, conn
+) -> None:
+    webhook = (await client.post("/v1/webhooks", json={"url": receiver.url})).json()["webhook"]["id"]
+    async with conn.transaction():
+        await store.delete(conn, webhook)
+        testing = asyncio.create_task(client.post(f"/v1/webhooks/{webhook}/test"))
+        await waits_for(conn)
+    answer = await testing
+    assert (answer.status_code, code(answer)) == (404, "unknown_webhook")
+    assert receiver.got == []
+
+
+async def waits_for(conn: Connection) -> None:
+    """Until somebody waits for what this connection has locked."""
+    waiting = 0
+    async with asyncio.timeout(10):
+        while not waiting:
+            cursor = await conn.execute(
+                "SELECT count(*) AS waiting FROM pg_locks"
+                " WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+            )
+            [waiting] = (await cursor.fetchone() or {}).values()
 
 
 async def test_commands(fresh_database: str, receiver: Receiver, tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ async def test_a_slow_receiver_keeps_nobody_else_waiting(mail: Post, receiver: R
     quick = await mail.endpoint(receiver.url)
     for number in range(20):
         await mail.say(None, number)
-    running = asyncio.create_task(courier.deliver(mail.pool, mail.settings))
+    running = asyncio.create_task(courier.deliver(mail.pool, mail.settings, mail.courier.sender))
     try:
         await receiver.wait_for(28)  # 20 quick ones, and the 8 slow ones that go at once
         quick_ones = [got for got in receiver.got if "slow" not in got.line]
@@ -306,12 +306,12 @@ async def test_replay_since(mail: Post, receiver: Receiver) -> None:
 
 async def test_a_test_message_is_sent_once(mail: Post, receiver: Receiver) -> None:
     issued = await mail.endpoint(receiver.url)
-    attempt = await courier.test(mail.pool, mail.settings, issued.webhook)
+    attempt = await courier.test(mail.pool, mail.settings, mail.courier.sender, issued.webhook.id, None)
     assert attempt.delivered
     receiver.got[0].verify(issued.secret)
     assert receiver.got[0].said["type"] == "webhook.test"
     receiver.answer = status(500)
-    attempt = await courier.test(mail.pool, mail.settings, issued.webhook)
+    attempt = await courier.test(mail.pool, mail.settings, mail.courier.sender, issued.webhook.id, None)
     assert attempt.reason == "HTTP 500"
     await mail.hasten()
     await mail.deliver()
