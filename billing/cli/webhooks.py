@@ -31,23 +31,23 @@ def command(ctx: click.Context) -> None:
 
 
 @command.command("list")
-@click.option("--account", metavar="ACCOUNT", help="Only a customer's.")
+@click.option("--account", metavar="ACCOUNT", help="Only those told of this customer alone.")
 @as_json_option
 def list_webhooks(account: str | None = None, as_json: bool = False) -> None:
     """List webhooks, the newest first."""
 
     async def work(pool: Pool, _settings: Settings) -> list[Endpoint]:
         async with pool.connection() as conn:
-            return (await store.listed(conn, account, Page(SHOWN_MAX)))[0]
+            return (await store.listed(conn, None, account, Page(SHOWN_MAX)))[0]
 
     found = run_with_pool(work)
     if as_json:
         print_json(found)
         return
-    printed = table("webhook", "account", "url", "types", "state")
+    printed = table("webhook", "owner", "account", "url", "types", "state")
     for one in found:
         types = ", ".join(one.types) if one.types else "all"
-        printed.add_row(one.id, one.account or "–", Text(one.url), types, Text(_state(one)))
+        printed.add_row(one.id, one.owner or "operator", one.account or "all", Text(one.url), types, Text(_state(one)))
     console().print(printed if found else "There are no webhooks.")
 
 
@@ -68,7 +68,9 @@ def add(url: str, account: str | None, types: tuple[str, ...], as_json: bool) ->
 
     async def work(pool: Pool, settings: Settings) -> Issued:
         async with pool.connection() as conn:
-            return await endpoints.create(conn, settings, account=asked.account, url=asked.url, types=asked.types)
+            return await endpoints.create(
+                conn, settings, owner=None, account=asked.account, url=asked.url, types=asked.types
+            )
 
     _show_secret(run_with_pool(work), as_json)
 

@@ -31,8 +31,8 @@ OnlyState = Annotated[Literal["pending", "delivered", "failed"] | None, QueryPar
 
 
 class NewWebhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where to send what. Without `types`: everything. An admin's without `account` is told of all accounts; a
-    customer's is told of their own."""
+    """Where to send what. Without `types`: everything. An admin's without `account` is told of all accounts, and no
+    customer sees it; a customer's is told of their own."""
 
     url: URL
     types: Types | None = None
@@ -63,7 +63,9 @@ async def create_webhook(
     """Have messages sent to a URL, from now on. The secret that signs them is in this answer and nowhere else."""
     account = principal.owner(data.account)
     async with pool.connection() as conn:
-        return await endpoints.create(conn, settings, account=account, url=data.url, types=data.types)
+        return await endpoints.create(
+            conn, settings, owner=principal.account_id, account=account, url=data.url, types=data.types
+        )
 
 
 @get("/v1/webhooks", guards=[requires("customer", "admin")], tags=["webhooks"])
@@ -75,10 +77,11 @@ async def list_webhooks(
     starting_after: Cursor = None,
     ending_before: Cursor = None,
 ) -> Listing[Endpoint]:
-    """Webhooks, newest first: a customer's own, or with an admin's key those of `account` or all."""
-    owner = principal.owner(account)
+    """Webhooks, newest first: a customer's own, or with an admin's key all, or those told of `account` only."""
     async with pool.connection() as conn:
-        found, more = await store.listed(conn, owner, Page(limit, starting_after, ending_before))
+        found, more = await store.listed(
+            conn, principal.account_id, principal.owner(account), Page(limit, starting_after, ending_before)
+        )
     return Listing(url="/v1/webhooks", has_more=more, data=found)
 
 

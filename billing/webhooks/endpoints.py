@@ -25,16 +25,25 @@ class Issued(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def create(
-    conn: Connection, settings: Settings, *, account: str | None, url: str, types: Sequence[str] | None
+    conn: Connection,
+    settings: Settings,
+    *,
+    owner: str | None,
+    account: str | None,
+    url: str,
+    types: Sequence[str] | None,
 ) -> Issued:
-    """Raises Invalid for an URL that nothing may be sent to, NotFound for an unknown account, Unprocessable for too
+    """What is the operator's (`owner` None) may be told of any account or of all, others of their own only.
+
+    Raises Invalid for an URL that nothing may be sent to, NotFound for an unknown account, Unprocessable for too
     many endpoints."""
     check_url(url, private=settings.webhook_private)
     secret = signing.new_secret()
     async with conn.transaction():
-        await store.check_room(conn, account, settings.webhooks_max)
-        endpoint_id = ids.new("we")
-        made = await store.create(conn, endpoint_id=endpoint_id, account=account, url=url, types=types, secret=secret)
+        await store.check_room(conn, owner, account, settings.webhooks_max)
+        made = await store.create(
+            conn, endpoint_id=ids.new("we"), owner=owner, account=account, url=url, types=types, secret=secret
+        )
         await _record(conn, "webhook.create", made, types=types, host=httpx.URL(url).host)
     return Issued(webhook=made, secret=signing.shown(secret))
 

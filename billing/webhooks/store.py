@@ -19,12 +19,14 @@ LOG_MAX = 20
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is told. `account` null: the operator, of all accounts; `types` null: of everything.
+    """Who is told. `account` null: of all accounts; `types` null: of everything. `owner` is the account whose it is,
+    which is told of itself only; null: the operator's.
 
     Nothing is sent to one that is disabled. `failing_since`: nothing got through since then.
     """
 
     id: str
+    owner: str | None
     account: str | None
     url: str
     types: list[str] | None
@@ -50,35 +52,49 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SHOWN: LiteralString = """
-SELECT id, account_id AS account, url, types, created_at, failing_since, disabled_at, disabled_because,
+SELECT id, owner_id AS owner, account_id AS account, url, types, created_at, failing_since, disabled_at,
+       disabled_because,
        CASE WHEN old_secret_ends_at > now() THEN old_secret_ends_at END AS old_secret_ends_at
 FROM webhook_endpoints
-WHERE (%(owner)s::text IS NULL OR account_id = %(owner)s)
+WHERE (%(owner)s::text IS NULL OR owner_id = %(owner)s)
 """
 
 
 async def create(
-    conn: Connection, *, endpoint_id: str, account: str | None, url: str, types: Sequence[str] | None, secret: bytes
+    conn: Connection,
+    *,
+    endpoint_id: str,
+    owner: str | None,
+    account: str | None,
+    url: str,
+    types: Sequence[str] | None,
+    secret: bytes,
 ) -> Endpoint:
     """Raises NotFound for an unknown account."""
     cursor = await conn.execute(
         """
-        INSERT INTO webhook_endpoints (id, account_id, url, types, secret)
-        SELECT %(id)s, %(account)s, %(url)s, %(types)s, %(secret)s
+        INSERT INTO webhook_endpoints (id, owner_id, account_id, url, types, secret)
+        SELECT %(id)s, %(owner)s, %(account)s, %(url)s, %(types)s, %(secret)s
         WHERE %(account)s::text IS NULL OR EXISTS (SELECT FROM accounts WHERE id = %(account)s)
         """,
-        {"id": endpoint_id, "account": account, "url": url, "types": types, "secret": secret},
+        {"id": endpoint_id, "owner": owner, "account": account, "url": url, "types": types, "secret": secret},
     )
     if cursor.rowcount == 0:
         raise NotFound("unknown_account", f"There is no account {account}.")
-    return await find(conn, endpoint_id, account)
+    return await find(conn, endpoint_id, owner)
 
 
-async def check_room(conn: Connection, account: str | None, most: int) -> None:
-    """Raises Unprocessable when the owner has as many endpoints as are allowed; holds off others who make one."""
-    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"webhooks of {account}"])
+async def check_room(conn: Connection, owner: str | None, account: str | None, most: int) -> None:
+    """Raises Unprocessable when the owner has as many endpoints for the account as are allowed; holds off others who
+    make one."""
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"webhooks for {account}"])
     cursor = await conn.execute(
-        "SELECT count(*) AS many FROM webhook_endpoints WHERE account_id IS NOT DISTINCT FROM %s", [account]
+        """
+        SELECT count(*) AS many
+        FROM webhook_endpoints
+        WHERE account_id IS NOT DISTINCT FROM %s AND owner_id IS NOT DISTINCT FROM %s
+        """,
+        [account, owner],
     )
     row = await cursor.fetchone()
     assert row is not None
@@ -87,7 +103,7 @@ async def check_room(conn: Connection, account: str | None, most: int) -> None:
 
 
 async def find(conn: Connection, endpoint_id: str, owner: str | None) -> Endpoint:
-    """An endpoint of this account, or of anybody (None). Raises NotFound."""
+    """An endpoint of this owner, or of anybody (None). Raises NotFound."""
     cursor = await conn.execute(SHOWN + " AND id = %(id)s", {"owner": owner, "id": endpoint_id})
     row = await cursor.fetchone()
     if row is None:
@@ -99,9 +115,11 @@ def _unknown(endpoint_id: str) -> NotFound:
     return NotFound("unknown_webhook", f"There is no webhook {endpoint_id[:80]}.")
 
 
-async def listed(conn: Connection, owner: str | None, page: Page) -> tuple[list[Endpoint], bool]:
-    """A page of an account's endpoints, or of all of them (None), newest first, and whether more follow."""
-    rows, more = await rows_of(conn, SHOWN, {"owner": owner}, newest_by="created_at", page=page)
+async def listed(conn: Connection, owner: str | None, account: str | None, page: Page) -> tuple[list[Endpoint], bool]:
+    """A page of an owner's endpoints, or of all of them (None), for an account or for any (None), newest first, and
+    whether more follow."""
+    statement = SHOWN + " AND (%(account)s::text IS NULL OR account_id = %(account)s)"
+    rows, more = await rows_of(conn, statement, {"owner": owner, "account": account}, newest_by="created_at", page=page)
     return [Endpoint(**row) for row in rows], more
 
 
@@ -351,16 +369,14 @@ async def rest(conn: Connection, endpoint_id: str, wait: timedelta) -> None:
 
 async def check_tests(conn: Connection, endpoint: Endpoint, most: int) -> None:
     """Raises TooMany when the owner has had so many tests within a minute; holds off others of theirs."""
-    await conn.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"webhook tests of {endpoint.account}"]
-    )
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"webhook tests of {endpoint.owner}"])
     cursor = await conn.execute(
         """
         SELECT count(*) AS many, ceil(60 - extract(epoch FROM now() - min(created_at)))::int AS wait
         FROM webhook_messages
         WHERE type = %s AND account_id IS NOT DISTINCT FROM %s AND created_at > now() - interval '60 seconds'
         """,
-        [TEST, endpoint.account],
+        [TEST, endpoint.owner],
     )
     row = await cursor.fetchone()
     assert row is not None
@@ -385,7 +401,7 @@ async def add_test(conn: Connection, endpoint: Endpoint, lease: timedelta) -> Me
         """,
         {
             "type": TEST,
-            "account": endpoint.account,
+            "account": endpoint.owner,
             "data": Jsonb({"webhook": endpoint.id}),
             "endpoint": endpoint.id,
             "lease": lease,

@@ -106,3 +106,26 @@ def test_a_book_from_before_credits_is_kept(empty_database):
             None,
             None,
         )
+
+
+def test_webhooks_from_before_owners_belong_to_who_made_them(empty_database):
+    with engine(empty_database).connect() as connection:
+        command.upgrade(configuration(connection), "2026_11_23_settlement")
+    with psycopg.connect(empty_database) as conn:
+        conn.execute(
+            """
+            INSERT INTO accounts (id, name) VALUES ('acct_a', 'a');
+            INSERT INTO api_keys (id, account_id, scope, name, hash, hint)
+            VALUES ('key_a', 'acct_a', 'customer', 'a', 'a', 'a'), ('key_b', NULL, 'admin', 'b', 'b', 'b');
+            INSERT INTO webhook_endpoints (id, account_id, url, secret)
+            VALUES ('we_theirs', 'acct_a', '', ''), ('we_about', 'acct_a', '', ''), ('we_all', NULL, '', '');
+            INSERT INTO audit_log (actor, action, account_id, subject, details)
+            VALUES ('key_a', 'webhook.create', 'acct_a', 'we_theirs', '{}'),
+                   ('key_b', 'webhook.create', 'acct_a', 'we_about', '{}'),
+                   ('cli', 'webhook.create', NULL, 'we_all', '{}');
+            """
+        )
+    migrate(empty_database)
+    with psycopg.connect(empty_database) as conn:
+        owners = dict(conn.execute("SELECT id, owner_id FROM webhook_endpoints").fetchall())
+    assert owners == {"we_theirs": "acct_a", "we_about": None, "we_all": None}

@@ -34,7 +34,7 @@ class Post:
 
     async def endpoint(self, url: str, account: str | None = None, types: list[str] | None = None) -> Issued:
         async with self.pool.connection() as conn:
-            return await endpoints.create(conn, self.settings, account=account, url=url, types=types)
+            return await endpoints.create(conn, self.settings, owner=None, account=account, url=url, types=types)
 
     async def say(self, account: str | None, number: int = 1) -> None:
         async with self.pool.connection() as conn:

@@ -120,20 +120,37 @@ async def test_private_addresses_are_refused_unless_allowed(settings: Settings) 
 
 
 async def test_a_customer_sees_and_makes_only_their_own(client: httpx.AsyncClient, receiver: Receiver, conn) -> None:
+    """Not what the operator made about them, either."""
     mine, other = await factories.account(conn), await factories.account(conn)
     customer = {"Authorization": f"Bearer {await factories.key(conn, 'customer', mine)}"}
-    operators = (await client.post("/v1/webhooks", json={"url": receiver.url})).json()["webhook"]
-    own = (await client.post("/v1/webhooks", json={"url": receiver.url}, headers=customer)).json()["webhook"]
-    assert own["account"] == mine
-    foreign = await client.post("/v1/webhooks", json={"url": receiver.url, "account": other}, headers=customer)
+    body = {"url": receiver.url}
+    of_all = (await client.post("/v1/webhooks", json=body)).json()["webhook"]
+    about_me = (await client.post("/v1/webhooks", json={**body, "account": mine})).json()["webhook"]
+    own = (await client.post("/v1/webhooks", json=body, headers=customer)).json()["webhook"]
+    whose = [(one["owner"], one["account"]) for one in (of_all, about_me, own)]
+    assert whose == [(None, None), (None, mine), (mine, mine)]
+    foreign = await client.post("/v1/webhooks", json={**body, "account": other}, headers=customer)
     assert code(foreign) == "unknown_account"
     listing = await client.get("/v1/webhooks", headers=customer)
     assert [one["id"] for one in listing.json()["data"]] == [own["id"]]
-    for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/rotate"), ("POST", "/test"), ("GET", "/deliveries")):
-        answer = await client.request(method, f"/v1/webhooks/{operators['id']}{path}", headers=customer)
-        assert code(answer) == "unknown_webhook", (method, path)
-    patched = await client.patch(f"/v1/webhooks/{operators['id']}", json={"disabled": True}, headers=customer)
-    assert code(patched) == "unknown_webhook"
+    listing = await client.get("/v1/webhooks", params={"account": mine})
+    assert [one["id"] for one in listing.json()["data"]] == [own["id"], about_me["id"]]
+    for operators in (of_all["id"], about_me["id"]):
+        for method, path, change in (
+            ("GET", "", None),
+            ("PATCH", "", {"disabled": True}),
+            ("DELETE", "", None),
+            ("POST", "/rotate", None),
+            ("POST", "/test", None),
+            ("POST", "/replay?since=2026-11-01", None),
+            ("GET", "/deliveries", None),
+        ):
+            answer = await client.request(method, f"/v1/webhooks/{operators}{path}", json=change, headers=customer)
+            assert (answer.status_code, code(answer)) == (404, "unknown_webhook"), (method, path)
+    assert receiver.got == []
+    room = [await client.post("/v1/webhooks", json=body, headers=customer) for _ in range(3)]
+    assert [answer.status_code for answer in room] == [201, 201, 422]  # the operator's take none of it
+    assert (await client.delete(f"/v1/webhooks/{own['id']}")).status_code == 200
     gateway = {"Authorization": f"Bearer {await factories.key(conn, 'gateway')}"}
     assert code(await client.get("/v1/webhooks", headers=gateway)) == "wrong_scope"
 

@@ -38,7 +38,7 @@ webhook_endpoints = Table(
     "webhook_endpoints",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("account_id", ForeignKey("accounts.id"), comment="null: the operator's, told of all accounts"),
+    Column("account_id", ForeignKey("accounts.id"), comment="told of this one; null: of all accounts"),
     Column("url", Text, nullable=False),
     Column("types", ARRAY(Text), comment="null: all"),
     Column("secret", LargeBinary, nullable=False, comment="in clear: it signs every delivery"),
@@ -50,9 +50,16 @@ webhook_endpoints = Table(
     Column("failures", Integer, nullable=False, server_default="0", comment="since the last success"),
     Column("failing_since", Instant, comment="null: the last delivery succeeded"),
     Column("rests_until", Instant, comment="nothing is sent before, because it has just failed"),
+    Column(
+        "owner_id",
+        ForeignKey("accounts.id"),
+        comment="whose it is: the account's that it is told of; null: the operator's",
+    ),
     CheckConstraint("(old_secret IS NULL) = (old_secret_ends_at IS NULL)", name="old_secret"),
     CheckConstraint("(disabled_at IS NULL) = (disabled_because IS NULL)", name="disabled"),
+    CheckConstraint("owner_id IS NULL OR owner_id = account_id", name="owner"),
     Index(None, "account_id"),
+    Index(None, "owner_id"),
 )
 
 webhook_deliveries = Table(
