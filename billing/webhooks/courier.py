@@ -77,7 +77,8 @@ class Courier:
             self._busy.discard(target.endpoint_id)
 
     async def serve(self, target: Target) -> bool:
-        """Send what is due for an endpoint, some at a time. Whether to go on: something got through."""
+        """Send what is due for an endpoint, some at a time. Whether to go on: something got through, and nobody asked
+        to be left alone."""
         async with self.pool.connection() as conn:
             lease = lease_of(self.settings)
             messages = await store.claim(conn, target.endpoint_id, limit=SENT_AT_ONCE, lease=lease)
@@ -85,7 +86,7 @@ class Courier:
             return False
         attempts = await asyncio.gather(*(self.sender.send(target, message) for message in messages))
         await self._note(target, list(zip(messages, attempts, strict=True)))
-        return any(attempt.delivered for attempt in attempts)
+        return any(attempt.delivered for attempt in attempts) and not any(attempt.retry_after for attempt in attempts)
 
     async def _note(self, target: Target, made: list[tuple[Message, Attempt]]) -> None:
         async with self.pool.connection() as conn, conn.transaction():
@@ -100,6 +101,8 @@ class Courier:
                 await store.recovered(conn, target.endpoint_id)
             else:
                 await self._rest(conn, target)
+            if asked := max(attempt.retry_after or 0 for attempt in attempts):
+                await store.rest(conn, target.endpoint_id, timedelta(seconds=asked))
 
     async def _rest(self, conn: Connection, target: Target) -> None:
         failures, since = await store.failing(conn, target.endpoint_id)

@@ -1,6 +1,8 @@
 """A message on its way to an endpoint: what is sent, what became of it, and when it is tried again. Pure."""
 
-from datetime import datetime, timedelta
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
@@ -14,6 +16,8 @@ WAITS = tuple(
 """After the first attempt, the second … : three days in all. The first attempt is made at once."""
 
 REST_SECONDS_MAX = 300
+RETRY_AFTER_SECONDS_MAX = 3600
+"""Longer than this nobody is left alone for having asked for it."""
 GONE = 410
 
 
@@ -43,12 +47,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One try: the status of the answer if there was one, and why it does not count as delivered, if it does not."""
+    """One try: the status of the answer if there was one, and why it does not count as delivered, if it does not;
+    then also for how many seconds the receiver asked to be left alone (Retry-After), if it did."""
 
     at: datetime
     milliseconds: int
     status: int | None = None
     reason: str | None = None
+    retry_after: int | None = None
 
     @property
     def delivered(self) -> bool:
@@ -58,6 +64,18 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 def wait_after(attempts: int) -> timedelta | None:
     """How long to wait after so many failed attempts; None: it is given up."""
     return WAITS[attempts - 1] if attempts <= len(WAITS) else None
+
+
+def retry_after(said: str, now: datetime) -> int | None:
+    """The seconds of a Retry-After (RFC 9110, 10.2.3): a number of them, or a date; at most an hour. None: nonsense."""
+    if re.fullmatch("[0-9]+", said):
+        return min(int(said[:10]), RETRY_AFTER_SECONDS_MAX)
+    try:
+        until = parsedate_to_datetime(said)
+        seconds = (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(int(seconds), 0), RETRY_AFTER_SECONDS_MAX)
 
 
 def rest_after(failures: int) -> timedelta:

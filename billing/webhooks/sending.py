@@ -17,7 +17,7 @@ import httpx
 from billing.webhooks import signing
 from billing.webhooks.addresses import NotPublic, checked
 from billing.webhooks.lookups import Lookups
-from billing.webhooks.messages import Attempt, Message, Target
+from billing.webhooks.messages import Attempt, Message, Target, retry_after
 
 ANSWER_BYTES_MAX = 16 << 10
 """Of an answer's body are read, so that a well-meaning receiver can end it; all of it is dropped."""
@@ -59,10 +59,10 @@ class Sender:
         at, started = datetime.now(UTC), time.monotonic()
         body = message.body()
         headers = signing.headers(target.secrets, message.id, int(at.timestamp()), body)
-        status, reason = None, None
+        answer, reason = None, None
         try:
             async with asyncio.timeout(self.seconds_max):
-                status = await self._post(target, body, headers)
+                answer = await self._post(target, body, headers)
         except TimeoutError:
             reason = f"no answer within {self.seconds_max:g} s"
         except NotPublic:
@@ -73,13 +73,13 @@ class Sender:
             reason = "TLS failed" if "SSL" in str(error) else "no connection"
         except (httpx.HTTPError, UnicodeError) as error:
             reason = f"no HTTP answer ({type(error).__name__})"
-        if status is not None and not 200 <= status < 300:
-            reason = f"redirects (HTTP {status}) are not followed" if 300 <= status < 400 else f"HTTP {status}"
         milliseconds = int((time.monotonic() - started) * 1000)
-        return Attempt(at=at, milliseconds=milliseconds, status=status, reason=reason)
+        if answer is None:
+            return Attempt(at=at, milliseconds=milliseconds, reason=reason)
+        return _attempt(answer, at, milliseconds)
 
-    async def _post(self, target: Target, body: bytes, headers: dict[str, str]) -> int:
-        """The status of the answer. The name stays in the request and in the check of the certificate."""
+    async def _post(self, target: Target, body: bytes, headers: dict[str, str]) -> httpx.Response:
+        """The answer, without its body. The name stays in the request and in the check of the certificate."""
         url = httpx.URL(target.url)
         name = url.raw_host.decode("ascii")
         host = f"[{name}]" if ":" in name else name
@@ -91,7 +91,7 @@ class Sender:
         found = await self._lookups.addresses(target.endpoint_id, name)
         *others, last = checked(found, private=self.private)[:ADDRESSES_MAX]
 
-        async def answer(address: str) -> int:
+        async def answer(address: str) -> httpx.Response:
             return await self._answer(
                 self._client.build_request(
                     "POST",
@@ -107,7 +107,7 @@ class Sender:
                 return await answer(address)
         return await answer(last)
 
-    async def _answer(self, request: httpx.Request) -> int:
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
         response = await self._client.send(request, stream=True)
         try:
             read = 0
@@ -117,4 +117,17 @@ class Sender:
                     break
         finally:
             await response.aclose()
-        return response.status_code
+        return response
+
+
+def _attempt(answer: httpx.Response, at: datetime, milliseconds: int) -> Attempt:
+    status, asked = answer.status_code, answer.headers.get("Retry-After")
+    if answer.is_success:
+        return Attempt(at=at, milliseconds=milliseconds, status=status)
+    return Attempt(
+        at=at,
+        milliseconds=milliseconds,
+        status=status,
+        reason=f"redirects (HTTP {status}) are not followed" if answer.is_redirect else f"HTTP {status}",
+        retry_after=retry_after(asked, datetime.now(UTC)) if asked else None,
+    )

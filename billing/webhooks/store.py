@@ -364,7 +364,11 @@ async def failing(conn: Connection, endpoint_id: str) -> tuple[int, timedelta]:
 
 
 async def rest(conn: Connection, endpoint_id: str, wait: timedelta) -> None:
-    await conn.execute("UPDATE webhook_endpoints SET rests_until = now() + %s WHERE id = %s", [wait, endpoint_id])
+    """For at least so long."""
+    await conn.execute(
+        "UPDATE webhook_endpoints SET rests_until = greatest(rests_until, now() + %s) WHERE id = %s",
+        [wait, endpoint_id],
+    )
 
 
 async def check_tests(conn: Connection, endpoint: Endpoint, most: int) -> None:
