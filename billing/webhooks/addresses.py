@@ -35,7 +35,7 @@ def check_url(text: str, *, private: bool) -> None:
         url = httpx.URL(text)
         fine = url.scheme in ("http", "https") and url.host and len(text) <= URL_CHARACTERS_MAX and text.isprintable()
         fine = fine and (url.port is None or 0 < url.port <= PORT_MAX)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):  # the latter of a host that is no IDNA
         fine = False
     if not fine:
         detail = f"A webhook's url is an http or https URL of at most {URL_CHARACTERS_MAX} characters."

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Self
 
 import httpx
@@ -41,6 +42,7 @@ class Sender:
             verify=httpx.create_ssl_context(),
             timeout=None,  # noqa: S113 - there is one for all of an attempt
             limits=httpx.Limits(max_keepalive_connections=0),  # connections go to addresses that several names share
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # none is kept, for the same reason
             headers={"User-Agent": AGENT, "Accept": "*/*", "Accept-Encoding": "identity"},
         )
 
@@ -71,7 +73,7 @@ class Sender:
             reason = "no such host"
         except (httpx.ConnectError, OSError) as error:
             reason = "TLS failed" if "SSL" in str(error) else "no connection"
-        except (httpx.HTTPError, UnicodeError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             reason = f"no HTTP answer ({type(error).__name__})"
         milliseconds = int((time.monotonic() - started) * 1000)
         if answer is None:

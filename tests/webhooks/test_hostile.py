@@ -1,17 +1,21 @@
 """Receivers that mean ill, or have had enough: what they may ask for, and what they may not do to others."""
 
+import asyncio
+import socket
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from billing.webhooks import store
-from billing.webhooks.messages import retry_after
+from billing.webhooks.messages import Message, Target, retry_after
+from billing.webhooks.sending import Sender
 from tests.webhooks.conftest import Post
 from tests.webhooks.receiver import Got, Receiver, status
 
 pytestmark = pytest.mark.anyio
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MESSAGE = Message(id="msg_1", type="webhook.test", created_at=NOON, data={})
 
 
 @pytest.mark.parametrize(
@@ -73,3 +77,58 @@ async def rest(mail: Post) -> timedelta:
     async with mail.pool.connection() as conn:
         cursor = await conn.execute("SELECT rests_until - now() AS rest FROM webhook_endpoints")
         return (await cursor.fetchone() or {})["rest"]
+
+
+async def test_no_cookie_is_kept(mail: Post, receiver: Receiver) -> None:
+    """Several receivers may share an address: what one sets is sent to no other, and fills no memory."""
+    receiver.answer = status(200, "Set-Cookie: theirs=1; Path=/; Max-Age=9999")
+    await mail.endpoint(receiver.url)
+    await mail.endpoint(receiver.url + "&other")
+    for number in range(3):
+        await mail.say(None, number)
+        await mail.deliver()
+    assert len(receiver.got) == 6
+    assert [got.headers.get("cookie") for got in receiver.got] == [None] * 6
+
+
+async def test_an_answer_that_drips_ends_with_the_attempt() -> None:
+    """A byte at a time, in its head or in its body: there is one limit of time for all of it."""
+
+    ended = asyncio.Semaphore(0)
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        writer.write(b"HTTP/1.1 200 x\r\n")
+        writer.write(b"\r\n" if "/body" in head else b"X: ")
+        try:
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        except ConnectionError:
+            writer.close()
+            ended.release()
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server, Sender.opened(0.3, private=True) as sender:
+        port = server.sockets[0].getsockname()[1]
+        for path in ("body", "head"):
+            attempt = await sender.send(Target("we_1", f"http://127.0.0.1:{port}/{path}", (b"s",)), MESSAGE)
+            assert attempt.reason == "no answer within 0.3 s"
+            async with asyncio.timeout(10):
+                await ended.acquire()
+
+
+async def test_a_head_without_end_is_no_answer(mail: Post, receiver: Receiver) -> None:
+    async def endless(_got: Got) -> bytes:
+        return b"HTTP/1.1 200 x\r\n" + b"X: " + b"x" * (1 << 20) + b"\r\n\r\n"
+
+    receiver.answer = endless
+    attempt = await mail.courier.sender.send(Target("we_1", receiver.url, (b"s",)), MESSAGE)
+    assert attempt.reason == "no HTTP answer (RemoteProtocolError)"
+
+
+async def test_what_a_resolver_says_may_be_nonsense(mail: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("no:address", 0))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: [place])
+    attempt = await mail.courier.sender.send(Target("we_1", "http://example.com/", (b"s",)), MESSAGE)
+    assert attempt.reason == "no HTTP answer (InvalidURL)"
