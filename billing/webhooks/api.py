@@ -155,7 +155,8 @@ async def replay_messages(
     message: FromQuery[str | None] = None,
 ) -> Replayed:
     """Send messages once more under the same ids, delivered or not: all `since` a day (UTC) or an instant, those from
-    before the webhook was made included, or one `message`. Those still on their way are left to it."""
+    before the webhook was made included, or one `message`. Those that come within five
+    minutes anyway are left to it."""
     at = instant(since, ZoneInfo("UTC"), "since")
     if (at is None) == (message is None):
         raise Invalid("missing_parameter", "Say what to replay: ?since=2026-11-01 or ?message=msg_…")

@@ -131,9 +131,14 @@ async def change(
     types: Sequence[str] | msgspec.UnsetType | None,
     disabled: bool | msgspec.UnsetType,
 ) -> None:
-    """Change what is not UNSET. One that is enabled again begins anew: what failed before is forgotten."""
+    """Change what is not UNSET. One that is enabled again, or moved, begins anew: what failed before is forgotten."""
     if url is not msgspec.UNSET:
-        await conn.execute("UPDATE webhook_endpoints SET url = %s WHERE id = %s", [url, endpoint_id])
+        await conn.execute(
+            """
+            UPDATE webhook_endpoints SET url = %s, failures = 0, failing_since = NULL, rests_until = NULL WHERE id = %s
+            """,
+            [url, endpoint_id],
+        )
     if types is not msgspec.UNSET:
         await conn.execute("UPDATE webhook_endpoints SET types = %s WHERE id = %s", [types, endpoint_id])
     if disabled is True:
@@ -199,15 +204,16 @@ WHERE endpoint.id = %(endpoint)s AND given_out_at IS NOT NULL AND message.type <
         THEN message.created_at >= %(since)s AND (types IS NULL OR type = ANY(types))
         ELSE message.id = %(message)s
       END
+FOR KEY SHARE OF endpoint
 ON CONFLICT (endpoint_id, message_id) DO UPDATE
 SET state = 'pending', attempts = 0, due_at = now()
-WHERE delivery.state <> 'pending'
+WHERE delivery.state <> 'pending' OR delivery.due_at > now() + interval '5 minutes'
 """
 
 
 async def replay(conn: Connection, endpoint: Endpoint, *, since: datetime | None, message: str | None) -> int:
-    """Have messages sent once more, delivered or not; how many. Those that are still on their way are left to it. An
-    endpoint that rests is tried again now.
+    """Have messages sent once more, delivered or not; how many. Those that come within five minutes anyway, or are
+    being sent, are left to it. An endpoint that rests is tried again now.
 
     Raises Conflict for a disabled endpoint, NotFound for a message that the endpoint is not told of.
     """
@@ -243,6 +249,7 @@ made AS (
   FROM due
   JOIN webhook_endpoints AS endpoint ON endpoint.account_id IS NULL OR endpoint.account_id = due.account_id
   WHERE (types IS NULL OR type = ANY(types)) AND disabled_at IS NULL AND endpoint.created_at <= due.created_at
+  FOR KEY SHARE OF endpoint
   ON CONFLICT DO NOTHING
 )
 UPDATE webhook_messages SET given_out_at = now() FROM due WHERE webhook_messages.id = due.id

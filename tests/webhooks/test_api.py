@@ -18,6 +18,7 @@ from billing.settings import Settings
 from billing.webhooks import store
 from tests import factories
 from tests.serving import ADMIN_KEY, billing, serving
+from tests.webhooks.conftest import Post
 from tests.webhooks.receiver import Got, Receiver
 
 pytestmark = pytest.mark.anyio
@@ -189,6 +190,27 @@ async def test_a_webhook_that_is_being_deleted_is_not_tested(
     answer = await testing
     assert (answer.status_code, code(answer)) == (404, "unknown_webhook")
     assert receiver.got == []
+
+
+@pytest.mark.parametrize("work", ["give out", "replay"])
+async def test_a_webhook_that_is_being_deleted_gets_no_deliveries(mail: Post, work: str) -> None:
+    """And stops nobody who makes them."""
+    issued = await mail.endpoint("http://127.0.0.1:1/")
+    await mail.say(None)
+    if work == "replay":
+        await mail.give_out()
+    async with mail.pool.connection() as deleting, mail.pool.connection() as conn:
+        async with deleting.transaction():
+            await store.delete(deleting, issued.webhook.id)
+            since = issued.webhook.created_at
+            making = (
+                store.give_out(conn, 9)
+                if work == "give out"
+                else store.replay(conn, issued.webhook, since=since, message=None)
+            )
+            task = asyncio.create_task(making)
+            await waits_for(deleting)
+        assert await task == (1 if work == "give out" else 0)
 
 
 async def waits_for(conn: Connection) -> None:

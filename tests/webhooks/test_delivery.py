@@ -304,6 +304,28 @@ async def test_replay_since(mail: Post, receiver: Receiver) -> None:
     assert len({got.id for got in receiver.got}) == 3
 
 
+async def test_who_is_repaired_need_not_wait(mail: Post, receiver: Receiver) -> None:
+    """What waits for hours is replayed; an endpoint that moves has not failed yet."""
+    issued = await mail.endpoint(receiver.url)
+    receiver.answer = status(500)
+    await mail.say(None)
+    for _ in range(4):
+        await mail.deliver()
+        await mail.hasten()
+    receiver.answer = status(200)
+    async with mail.pool.connection() as conn:
+        since = issued.webhook.created_at
+        assert await store.replay(conn, issued.webhook, since=since, message=None) == 0  # it comes at once
+        await conn.execute("UPDATE webhook_deliveries SET due_at = now() + interval '2 hours'")
+        assert await store.replay(conn, issued.webhook, since=since, message=None) == 1
+        changes = endpoints.Changes(url=receiver.url + "&new")
+        moved = await endpoints.change(conn, mail.settings, issued.webhook.id, None, changes)
+    assert moved.failing_since is None
+    await mail.deliver()
+    [delivery] = await mail.deliveries(issued.webhook.id)
+    assert (delivery.state, len(receiver.got)) == ("delivered", 5)
+
+
 async def test_a_test_message_is_sent_once(mail: Post, receiver: Receiver) -> None:
     issued = await mail.endpoint(receiver.url)
     attempt = await courier.test(mail.pool, mail.settings, mail.courier.sender, issued.webhook.id, None)
