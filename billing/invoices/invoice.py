@@ -103,7 +103,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def earlier_due(self) -> int:
-        """What the balance is below zero besides: due by earlier invoices."""
+        """What the balance is below zero besides: by earlier invoices, or by what no invoice asks for (adjustments)."""
         return max(0, -self.statement.closing) - self.amount_due
 
     @property

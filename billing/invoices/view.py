@@ -100,8 +100,9 @@ class InvoiceView(msgspec.Struct, frozen=True, kw_only=True):
     """An invoice, or the draft of one, which has no id, number and date yet.
 
     subtotal + tax = total = applied.credits + applied.balance + amount_due. `tax_included` is within the subtotal.
-    `residue` is what rounding the lines added to `amount_exact`. amount_due + `earlier_due` (by earlier invoices) is
-    what the closing balance is below zero. `settlement`: paid by what was there (`prepaid`), later, or in part each.
+    `residue` is what rounding the lines added to `amount_exact`. amount_due + `earlier_due` (owed besides this
+    invoice: for earlier ones, or by adjustments, which no invoice asks for) is what the closing balance is below zero.
+    `settlement`: paid by what was there (`prepaid`), later, or in part each.
     """
 
     id: str | None

@@ -93,6 +93,15 @@ async def test_what_is_due_is_what_the_balance_did_not_cover(
     assert row["amount_due"] * money.PICOS_PER_DOLLAR == invoice.amount_due
 
 
+async def test_what_no_invoice_asks_for_is_owed_besides(client: httpx.AsyncClient, relay: Relay) -> None:
+    """An adjustment is no invoice: what it took below zero is not said to be due by one."""
+    invoice = await due(relay, before="-20", amount="15")
+    for language, said in (("en", "Owed besides this invoice"), ("zh", "未计入本账单的应付金额")):
+        page = (await client.get(f"/v1/invoices/{invoice.id}.html?lang={language}")).text
+        assert said in page
+    assert (invoice.amount_due, invoice.earlier_due) == (usd("15"), usd("20"))
+
+
 async def test_credits_come_before_the_wallet(client: httpx.AsyncClient, relay: Relay) -> None:
     account = await relay.account()
     await relay.move(account, "20", "2026-10-01T00:00Z")
