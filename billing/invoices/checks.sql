@@ -94,17 +94,22 @@ WHERE kind = 'tax'
   )
 ORDER BY account_id, transaction;
 
--- The credit that paid the period's usage is what was burnt for it.
+-- The credit that paid the period's usage is what was burnt for it of grants that began before the period's end. (Or of
+-- all grants, as invoices of earlier releases say, whatever their statements do.)
 SELECT format('Invoice %s: says %s of credit paid its usage, but %s was burnt.', number, trim_scale(credits_used),
-              trim_scale(burnt.amount))
+              trim_scale(burnt.stated))
 FROM invoices
 CROSS JOIN LATERAL (
-  SELECT coalesce(sum(amount), 0) AS amount
+  SELECT coalesce(sum(amount), 0) AS amount, coalesce(sum(amount) FILTER (WHERE grant_id IN (
+    SELECT grant_id
+    FROM postings AS given
+    WHERE given.account_id = invoices.account_id AND given.kind = 'grant' AND given.effective_at < period_end
+  )), 0) AS stated
   FROM postings
   WHERE postings.account_id = invoices.account_id
     AND kind = 'burn' AND effective_at >= period_start AND effective_at < period_end
 ) AS burnt
-WHERE credits_used <> burnt.amount
+WHERE credits_used NOT IN (burnt.stated, burnt.amount)
 ORDER BY number;
 
 -- What is due has a day by which it is due.

@@ -63,8 +63,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """What a period comes to for an account: an invoice that has no number yet.
 
-    `credits_used` is the credit that paid usage of the period. What is due follows from total and statement
-    (docs/decisions/0066): of the total, what neither credit nor wallet covered.
+    `credits_used` is the credit that paid usage of the period, of grants that the statement has. What is due follows
+    from total and statement (docs/decisions/0066): of the total, what neither credit nor wallet covered.
     """
 
     id: str

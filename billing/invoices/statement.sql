@@ -52,5 +52,11 @@ SELECT
     SELECT coalesce(sum(amount), 0)
     FROM postings
     WHERE account_id = %(account)s AND kind = 'burn' AND effective_at >= %(start)s AND effective_at < %(end)s
+      AND grant_id IN (
+        SELECT grant_id
+        FROM postings
+        WHERE account_id = %(account)s AND kind = 'grant' AND kind NOT IN ('usage', 'burn', 'cost')
+          AND effective_at < %(end)s
+      )
   ) AS credits_used
 FROM moves

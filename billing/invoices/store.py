@@ -45,7 +45,7 @@ class Moves(msgspec.Struct, frozen=True, kw_only=True):
     """Wallet and credits at the period's start, what is not usage within it, and all that came `later` (signed).
 
     `earlier_usage` is when usage before the period began that no invoice has yet; None: there is none. `credits_used`
-    is the credit that paid usage of the period.
+    is the credit that paid usage of the period, of grants that began before its end.
     """
 
     opening: int

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from billing.db.pool import Connection
-from billing.invoices import line_events
+from billing.invoices import line_events, verify
 from billing.invoices.invoice import Invoice
 from billing.pages import Page
 from pricing import money
@@ -113,6 +113,35 @@ async def test_credits_come_before_the_wallet(client: httpx.AsyncClient, relay: 
     shown = (await client.get(f"/v1/invoices/{invoice.id}")).json()
     assert shown["applied"] == {"credits": "4", "balance": "11"}
     assert shown["statement"]["closing"] == "9"
+
+
+@pytest.mark.parametrize(
+    ("wallet", "applied", "amount_due"),
+    [("20", {"credits": "4", "balance": "11"}, "0"), ("0", {"credits": "4", "balance": "0"}, "11")],
+)
+async def test_a_grant_of_the_next_period_is_not_on_the_invoice(
+    client: httpx.AsyncClient, relay: Relay, wallet: str, applied: dict[str, str], amount_due: str
+) -> None:
+    """Before October is closed, late usage of it burns November's grant: October's statement knows only its own."""
+    account = await relay.account()
+    if wallet != "0":
+        await relay.move(account, wallet, "2026-10-01T00:00Z")
+    for amount, since in (("4", "2026-10-01T00:00:00Z"), ("5", "2026-11-01T00:00:00Z")):
+        grant = {"amount": amount, "category": "paid", "effective_at": since}
+        given = await client.post(
+            f"/v1/accounts/{account}/grants", json=grant, headers={"Idempotency-Key": f"{account} {since}"}
+        )
+        assert given.status_code == 201, given.text
+    await relay.use(account, "2026-10-31T23:59:59Z", tokens=(1_000_000, 0))
+    balance = (await client.get(f"/v1/accounts/{account}/balance")).json()
+    assert (balance["posted"], balance["credits"]) == (str(int(wallet) - 6), "0")
+    shown = (await client.get(f"/v1/invoices/{(await relay.invoiced('2026-10', account)).id}")).json()
+    assert (shown["applied"], shown["amount_due"], shown["statement"]["grants"]) == (applied, amount_due, "4")
+    statement = await client.get("/v1/statements", params={"account": account, "from": "2026-11-01"})
+    assert statement.json()["statement"]["grants"] == "5"
+    async with relay.pool.connection() as conn:
+        found = [text for text in await verify.differences(conn) if shown["number"] in text]
+    assert found == []
 
 
 async def test_the_due_date_is_by_the_accounts_terms(client: httpx.AsyncClient, relay: Relay) -> None:
