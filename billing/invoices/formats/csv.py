@@ -24,12 +24,13 @@ def lines(shown: InvoiceView) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow((*SAME_COLUMNS, *LINE_COLUMNS))
-    for record in _records(shown):
+    for record in records(shown):
         writer.writerow([cell(record.get(column, "")) for column in (*SAME_COLUMNS, *LINE_COLUMNS)])
     return text.getvalue().encode()
 
 
-def _records(shown: InvoiceView) -> Iterator[dict[str, object]]:
+def records(shown: InvoiceView) -> Iterator[dict[str, object]]:
+    """A dict for each line, tax, total and amount of the statement."""
     document = msgspec.to_builtins(shown)
     same = {
         "number": shown.number or "",
@@ -50,11 +51,13 @@ def _records(shown: InvoiceView) -> Iterator[dict[str, object]]:
 
 
 def _flat(line: dict[str, Any]) -> dict[str, str]:
-    corrected = line["correction_of"]
-    return {
-        "price_ids": " ".join(map(str, line["price_ids"])),
-        "correction_of": f"{corrected['start']}/{corrected['end']}" if corrected else "",
-    }
+    return {"price_ids": " ".join(map(str, line["price_ids"])), "correction_of": corrected(line)}
+
+
+def corrected(line: dict[str, Any]) -> str:
+    """The earlier period of a line's usage, if it came late."""
+    period = line["correction_of"]
+    return f"{period['start']}/{period['end']}" if period else ""
 
 
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)

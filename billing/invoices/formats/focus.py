@@ -8,7 +8,7 @@ Quantities and prices that no decimal can give, as thirds of an hour, have 15 de
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
@@ -18,7 +18,8 @@ import msgspec
 
 from billing.invoices.formats.csv import cell
 from billing.invoices.formats.sheet import dimension
-from billing.invoices.view import InvoiceView, LineView
+from billing.invoices.settlement.views import CreditLineView, CreditNoteView
+from billing.invoices.view import InvoiceView, LineView, TaxView
 from pricing import money, units
 
 COLUMNS = (
@@ -45,7 +46,7 @@ COLUMNS = (
         "ServiceSubcategory",
     ),
     *("SkuId", "SkuMeter", "SkuPriceDetails", "SkuPriceId", "SubAccountId", "SubAccountName", "Tags"),
-    *("x_AmountExact", "x_Events", "x_Evidence", "x_Multiplier"),
+    *("x_AmountExact", "x_CorrectedInvoiceId", "x_Events", "x_Evidence", "x_Multiplier"),
 )
 PUBLISHER, SERVICE = "OpenAI", "OpenAI API"
 _PRICING_UNITS = {
@@ -74,11 +75,15 @@ Record = dict[str, str | int | None]
 
 
 def table(shown: InvoiceView) -> bytes:
-    """As CSV with a header; null is an empty cell."""
+    return as_csv(records(shown))
+
+
+def as_csv(rows: Iterable[Record]) -> bytes:
+    """A header and the rows; null is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    for record in records(shown):
+    for record in rows:
         writer.writerow(text_of(name, record[name]) for name in COLUMNS)
     return text.getvalue().encode()
 
@@ -91,33 +96,38 @@ def text_of(name: str, value: str | int | None) -> str:
 
 
 def lines(shown: InvoiceView) -> bytes:
-    """As NDJSON: costs, quantities and prices are decimal strings."""
-    return b"".join(msgspec.json.encode(record) + b"\n" for record in records(shown))
+    return as_ndjson(records(shown))
+
+
+def as_ndjson(rows: Iterable[Record]) -> bytes:
+    """A row on each line: costs, quantities and prices are decimal strings."""
+    return b"".join(msgspec.json.encode(record) + b"\n" for record in rows)
 
 
 def records(shown: InvoiceView) -> Iterator[Record]:
     """One dict of all COLUMNS for each row."""
-    same = _same(shown)
     charged = [(line.amount, _line(line)) for line in shown.lines]
-    charged += [
-        (tax.amount, _tax(f"{tax.name} {tax.percent} %", tax.amount)) for tax in shown.taxes if not tax.inclusive
-    ]
-    billed = _billed([money.parse(amount) for amount, _ in charged], shown)
+    charged += [(row.amount, tax(row)) for row in shown.taxes if not row.inclusive]
+    billed = billed_of([money.parse(amount) for amount, _ in charged], money.parse(shown.applied.balance))
     rows = [{**row, "BilledCost": money.format(cost)} for (_, row), cost in zip(charged, billed, strict=True)]
     if shown.applied.credits != "0":
-        rows.append(_credit(f"-{shown.applied.credits}"))
+        rows.append(credit(f"-{shown.applied.credits}"))
     if shown.statement.top_ups != "0":
-        rows.append(_top_ups(shown.statement.top_ups))
+        rows.append(top_ups(shown.statement.top_ups))
+    yield from completed(_same(shown), rows)
+
+
+def completed(same: Record, rows: Iterable[Record]) -> Iterator[Record]:
+    """Rows with what they have in common, and with the columns that repeat others in the pricing currency."""
     for row in rows:
         yield {**same, **row, **{f"PricingCurrency{name}": row.get(name) for name in _SAME_IN_PRICING_CURRENCY}}
 
 
-def _billed(amounts: list[int], shown: InvoiceView) -> list[int]:
+def billed_of(amounts: list[int], prepaid: int) -> list[int]:
     """What of each amount is asked for: nothing until the prepaid balance is used up, then all.
 
     Together they are what is due and what credit paid. An invoice that gives back asks for nothing.
     """
-    prepaid = money.parse(shown.applied.balance)
     if prepaid == 0:
         return amounts
     if sum(amounts) <= 0:
@@ -132,17 +142,20 @@ def _billed(amounts: list[int], shown: InvoiceView) -> list[int]:
 
 def _same(shown: InvoiceView) -> Record:
     """What all rows of an invoice have in common."""
-    start, end = _instant(shown.period.start), _instant(shown.period.end)
+    start, end = instant(shown.period.start), instant(shown.period.end)
+    return {**common(shown), "BillingPeriodEnd": end, "BillingPeriodStart": start}
+
+
+def common(shown: InvoiceView | CreditNoteView) -> Record:
+    """What all rows of a document have in common, but for the period it is billed in."""
     return {
         **dict.fromkeys(COLUMNS),
         "BillingAccountId": shown.account,
         "BillingAccountName": shown.customer.name,
         "BillingCurrency": shown.currency,
-        "BillingPeriodEnd": end,
-        "BillingPeriodStart": start,
         "ChargeFrequency": "Usage-Based",
-        "ChargePeriodEnd": end,
-        "ChargePeriodStart": start,
+        "ChargePeriodEnd": instant(shown.period.end),
+        "ChargePeriodStart": instant(shown.period.start),
         "InvoiceId": shown.number,
         "InvoiceIssuerName": shown.issuer.name,
         "PricingCurrency": shown.currency,
@@ -155,6 +168,16 @@ def _same(shown: InvoiceView) -> Record:
 
 
 def _line(line: LineView) -> Record:
+    return {
+        **usage(line),
+        "x_AmountExact": line.amount_exact,
+        "x_Events": line.events,
+        "x_Evidence": line.evidence,
+    }
+
+
+def usage(line: LineView | CreditLineView) -> Record:
+    """The charge for a line's quantity, or what is credited of it; late usage in the period it was used in."""
     official, multiplier = Fraction(line.official_unit_price), Fraction(line.multiplier)
     quantity = Fraction(line.quantity, line.unit_size)
     said = dimension(line.dimension, "en")
@@ -176,28 +199,25 @@ def _line(line: LineView) -> Record:
         "SkuMeter": said,
         "SkuPriceDetails": msgspec.json.encode(details).decode(),
         "SkuPriceId": line.entry,
-        "x_AmountExact": line.amount_exact,
-        "x_Events": line.events,
-        "x_Evidence": line.evidence,
         "x_Multiplier": line.multiplier,
     }
     if corrected := line.correction_of:
         late: dict[str, Any] = {"ChargePeriodStart": corrected.start, "ChargePeriodEnd": corrected.end}
-        record |= {"ChargeClass": "Correction", **{name: _instant(at) for name, at in late.items()}}
+        record |= {"ChargeClass": "Correction", **{name: instant(at) for name, at in late.items()}}
     return record
 
 
-def _tax(description: str, amount: str) -> Record:
-    costs = dict.fromkeys(("ContractedCost", "EffectiveCost", "ListCost"), amount)
-    return {"ChargeCategory": "Tax", "ChargeDescription": description, **costs}
+def tax(of: TaxView) -> Record:
+    costs = dict.fromkeys(("ContractedCost", "EffectiveCost", "ListCost"), of.amount)
+    return {"ChargeCategory": "Tax", "ChargeDescription": f"{of.name} {of.percent} %", **costs}
 
 
-def _credit(amount: str) -> Record:
+def credit(amount: str) -> Record:
     costs = dict.fromkeys(("BilledCost", "ContractedCost", "EffectiveCost", "ListCost"), amount)
     return {"ChargeCategory": "Credit", "ChargeDescription": "Paid by credit", "ChargeFrequency": "One-Time", **costs}
 
 
-def _top_ups(amount: str) -> Record:
+def top_ups(amount: str) -> Record:
     """What was paid in advance within the period. No invoice asks for it: it was paid by then."""
     return {
         "BilledCost": amount,
@@ -230,5 +250,5 @@ def decimal(number: Fraction) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _instant(at: datetime) -> str:
+def instant(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

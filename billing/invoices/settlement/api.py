@@ -260,8 +260,8 @@ async def get_credit_note(
 ) -> Response[CreditNoteView | bytes]:
     """One credit note, as JSON.
 
-    Behind the id, `.json`, `.csv`, `.ndjson`, `.html`, `.pdf` or `.xml` (EN 16931) asks for a file. HTML and PDF are in
-    `lang`, else in the browser's language.
+    Behind the id, `.json`, `.csv`, `.ndjson`, `.html`, `.pdf`, `.xml` (EN 16931), `.focus.csv` or `.focus.ndjson`
+    asks for a file. HTML and PDF are in `lang`, else in the browser's language.
     """
     name, kind = files_api.split(note_id, FORMATS, "A credit note")
     async with pool.connection() as conn:

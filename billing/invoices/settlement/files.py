@@ -8,8 +8,9 @@ from types import MappingProxyType
 import msgspec
 
 from billing.invoices.formats import en16931, html, pdf
-from billing.invoices.formats.csv import cell
+from billing.invoices.formats.csv import cell, corrected
 from billing.invoices.render import Format, data
+from billing.invoices.settlement import focus
 from billing.invoices.settlement.views import CreditLineView, CreditNoteView
 
 SAME_COLUMNS = ("number", "account", "customer", "invoice", "issued_at", "currency", "record")
@@ -26,21 +27,24 @@ def as_ndjson(note: CreditNoteView) -> bytes:
 
 
 def as_csv(note: CreditNoteView) -> bytes:
-    """RFC 4180 in UTF-8: a header, then one record for each line and total; `record` says which it is."""
+    """RFC 4180 in UTF-8: a header, then one record for each line, tax and total; `record` says which it is."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow((*SAME_COLUMNS, *LINE_COLUMNS))
-    for record in _records(note):
+    for record in records(note):
         writer.writerow([cell(record.get(column, "")) for column in (*SAME_COLUMNS, *LINE_COLUMNS)])
     return text.getvalue().encode()
 
 
-def _records(note: CreditNoteView) -> Iterator[dict[str, object]]:
+def records(note: CreditNoteView) -> Iterator[dict[str, object]]:
+    """A dict for each line, tax and total."""
     document = msgspec.to_builtins(note)
     same = {name: document[name] for name in ("number", "account", "currency", "issued_at")}
     same |= {"customer": note.customer.name, "invoice": note.invoice.number}
     for line in document["lines"]:
-        yield {**same, "record": "line", **line}
+        yield {**same, "record": "line", **line, "correction_of": corrected(line)}
+    for tax in note.taxes:
+        yield {**same, "record": f"tax.{tax.name}", "amount": tax.amount}
     for name in TOTALS:
         yield {**same, "record": name, "amount": document[name]}
 
@@ -52,6 +56,8 @@ FORMATS: Mapping[str, Format[CreditNoteView]] = MappingProxyType(
         "ndjson": data("application/x-ndjson", as_ndjson),
         "html": Format("text/html", html.note, read=True, policy=html.POLICY),
         "pdf": Format("application/pdf", pdf.note, read=True),
+        "focus.csv": data("text/csv", focus.table),
+        "focus.ndjson": data("application/x-ndjson", focus.lines),
         "xml": data("application/xml", en16931.note),
     }
 )

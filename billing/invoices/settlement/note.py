@@ -74,7 +74,10 @@ class Taking(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreditNote(msgspec.Struct, frozen=True, kw_only=True):
-    """A credit note, as it is kept; never changed. `number` is gapless within its series."""
+    """A credit note, as it is kept; never changed. `number` is gapless within its series.
+
+    `off_due` is what of a note to the wallet went off what was still open of the invoice; the rest is balance.
+    """
 
     id: str
     number: str
@@ -85,6 +88,7 @@ class CreditNote(msgspec.Struct, frozen=True, kw_only=True):
     customer: Customer
     taking: Taking
     settle: Settle
+    off_due: int
     reason: str
     transaction: int | None
     tax_transaction: int | None

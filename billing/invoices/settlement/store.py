@@ -107,7 +107,26 @@ async def replace(conn: Connection, new_id: str, invoice_id: str, issuer: Issuer
     await conn.execute(REPLACE, parameters)
 
 
-NOTES: LiteralString = "SELECT * FROM credit_notes WHERE (%(account)s::text IS NULL OR account_id = %(account)s)"
+# With what of a note to the wallet went off what was open of the invoice, after earlier notes and payments.
+ALL_NOTES: LiteralString = """
+SELECT * FROM (
+  SELECT note.*, CASE settle WHEN 'wallet' THEN least(note.total, greatest(0, (
+    SELECT amount_due FROM invoices WHERE invoices.id = note.invoice_id
+  ) - (
+    SELECT coalesce(sum(earlier.total), 0)
+    FROM credit_notes AS earlier
+    WHERE earlier.account_id = note.account_id AND earlier.invoice_id = note.invoice_id AND earlier.settle = 'wallet'
+      AND earlier.issued_at < note.issued_at
+  ) - (
+    SELECT coalesce(sum(CASE WHEN reverses IS NULL THEN amount ELSE -amount END), 0)
+    FROM payments
+    WHERE payments.account_id = note.account_id AND payments.invoice_id = note.invoice_id
+      AND payments.created_at < note.issued_at
+  ))) ELSE 0 END AS off_due
+  FROM credit_notes AS note
+) AS note
+"""
+NOTES: LiteralString = ALL_NOTES + " WHERE (%(account)s::text IS NULL OR account_id = %(account)s)"
 
 
 async def note(conn: Connection, note_id: str, account_id: str | None) -> CreditNote | None:
@@ -126,8 +145,14 @@ async def notes(conn: Connection, account_id: str | None, page: Page) -> tuple[l
 async def notes_of(conn: Connection, invoice_ids: Sequence[str]) -> list[CreditNote]:
     """The notes on these invoices, oldest first."""
     cursor = await conn.execute(
-        "SELECT * FROM credit_notes WHERE invoice_id = ANY(%s) ORDER BY issued_at, number", [list(invoice_ids)]
+        ALL_NOTES + " WHERE invoice_id = ANY(%s) ORDER BY issued_at, number", [list(invoice_ids)]
     )
+    return await _with_lines(conn, await cursor.fetchall())
+
+
+async def find_notes(conn: Connection, ids: Sequence[str]) -> list[CreditNote]:
+    """These notes, as far as they exist."""
+    cursor = await conn.execute(ALL_NOTES + " WHERE id = ANY(%s) ORDER BY id", [list(ids)])
     return await _with_lines(conn, await cursor.fetchall())
 
 
@@ -169,6 +194,7 @@ def _note(row: Row, lines: dict[int, Part]) -> CreditNote:
         issuer=msgspec.convert(row["issuer"], Issuer),
         customer=msgspec.convert(row["customer"], Customer),
         taking=Taking(lines=lines, taxes=tuple(_tax(kept) for kept in row["taxes"])),
+        off_due=picos(row["off_due"]),
     )
 
 

@@ -8,7 +8,16 @@ import msgspec
 from billing.invoices.invoice import Customer, Invoice, Issuer
 from billing.invoices.settlement.note import CreditNote, Part, Settle
 from billing.invoices.settlement.standing import Payment, Standing, Status
-from billing.invoices.view import InvoiceView, LineView, PeriodView, TaxView, tax_view, view
+from billing.invoices.view import (
+    AppliedView,
+    CorrectedView,
+    InvoiceView,
+    LineView,
+    PeriodView,
+    TaxView,
+    tax_view,
+    view,
+)
 from pricing import money
 
 
@@ -29,21 +38,26 @@ class CreditLineView(msgspec.Struct, frozen=True, kw_only=True):
     multiplier: str
     entry: str
     amount: str
+    correction_of: CorrectedView | None
 
 
 class CreditedInvoiceView(msgspec.Struct, frozen=True, kw_only=True):
-    """The invoice that a note corrects."""
+    """The invoice that a note corrects, with what it said of how it is paid, and of `top_ups` in its period."""
 
     id: str
     number: str
     total: str
+    applied: AppliedView
+    amount_due: str
+    top_ups: str
     finalized_at: datetime
 
 
 class CreditNoteView(msgspec.Struct, frozen=True, kw_only=True):
     """A credit note: amounts are what is given back. subtotal + tax = total; `tax_included` is within the subtotal.
 
-    `settle`: where the money goes. Issuer and customer are those of the invoice.
+    `settle`: where the money goes. Into the wallet: `off_due` of it went off what was still to be paid of the invoice.
+    Issuer and customer are those of the invoice.
     """
 
     id: str
@@ -53,6 +67,7 @@ class CreditNoteView(msgspec.Struct, frozen=True, kw_only=True):
     period: PeriodView
     status: Literal["issued"] = "issued"
     settle: Settle
+    off_due: str
     reason: str
     currency: str
     issuer: Issuer
@@ -76,10 +91,17 @@ def note_view(note: CreditNote, invoice: Invoice) -> CreditNoteView:
         number=note.number,
         account=note.account_id,
         invoice=CreditedInvoiceView(
-            id=invoice.id, number=invoice.number, total=shown.total, finalized_at=invoice.finalized_at
+            id=invoice.id,
+            number=invoice.number,
+            total=shown.total,
+            applied=shown.applied,
+            amount_due=shown.amount_due,
+            top_ups=shown.statement.top_ups,
+            finalized_at=invoice.finalized_at,
         ),
         period=shown.period,
         settle=note.settle,
+        off_due=money.format(note.off_due),
         reason=note.reason,
         currency=note.currency,
         issuer=note.issuer,
@@ -97,7 +119,10 @@ def note_view(note: CreditNote, invoice: Invoice) -> CreditNoteView:
 
 
 def _line(position: int, part: Part, line: LineView) -> CreditLineView:
-    same = ("model", "dimension", "variant", "unit", "unit_size", "official_unit_price", "multiplier", "entry")
+    same = (
+        *("model", "dimension", "variant", "unit", "unit_size", "official_unit_price", "multiplier", "entry"),
+        "correction_of",
+    )
     return CreditLineView(
         position=position,
         quantity=part.quantity,

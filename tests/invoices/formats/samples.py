@@ -149,9 +149,14 @@ VIEWS: dict[str, InvoiceView] = {name: view(made) for name, made in INVOICES.ite
 
 
 def note(of: Invoice, *wanted: Wanted) -> CreditNoteView:
+    return note_view(credit_note(of, *wanted), of)
+
+
+def credit_note(of: Invoice, *wanted: Wanted) -> CreditNote:
     """A credit note over these parts of lines, or over the whole invoice."""
     nothing = Credited(lines={}, subtotal=0, taxes=[(0, 0) for _ in of.taxes])
-    made = CreditNote(
+    taking = take(of, nothing, wanted or None)
+    return CreditNote(
         id="cn_1",
         number="CN-2026-000003",
         account_id=of.account_id,
@@ -159,14 +164,14 @@ def note(of: Invoice, *wanted: Wanted) -> CreditNoteView:
         currency=of.currency,
         issuer=of.issuer,
         customer=of.customer,
-        taking=take(of, nothing, wanted or None),
+        taking=taking,
         settle="wallet",
+        off_due=min(of.amount_due, taking.total),
         reason="The model answered 深圳 in the wrong language 😀",
         transaction=9,
         tax_transaction=None,
         issued_at=datetime(2026, 11, 20, 9, tzinfo=UTC),
     )
-    return note_view(made, of)
 
 
 PARTS = (Wanted(position=1, amount=usd("0.07")), Wanted(position=5, quantity=1000), Wanted(position=2))

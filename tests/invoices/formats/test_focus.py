@@ -10,8 +10,12 @@ import msgspec
 import pytest
 
 from billing.invoices.formats import focus
+from billing.invoices.settlement import focus as focus_of_notes
+from billing.invoices.settlement.note import Settle, Wanted
+from billing.invoices.settlement.views import CreditNoteView, note_view
 from billing.invoices.view import InvoiceView
-from tests.invoices.formats.samples import VIEWS
+from pricing.money import parse as usd
+from tests.invoices.formats.samples import INVOICES, NOTES, VIEWS, credit_note
 
 MANDATORY = (
     *("BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd"),
@@ -43,6 +47,8 @@ PRICED = (
 NUMERIC = re.compile(r"-?[0-9]+\.[0-9]+", re.ASCII)
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 UNIT = re.compile(r"([0-9]+ )?[A-Z][A-Za-z]*s|USD", re.ASCII)
+
+CATEGORIES = ("Usage", "Purchase", "Tax", "Credit")
 
 Row = dict[str, str]
 
@@ -143,3 +149,69 @@ def test_the_samples_are_of_every_sort() -> None:
     assert found == {name: name for name in found}
     assert VIEWS["gives back"].total.startswith("-")
     assert VIEWS["mixed"].applied.credits == "8.25"
+
+
+def note_rows(shown: CreditNoteView) -> list[Row]:
+    return list(csv.DictReader(io.StringIO(focus_of_notes.table(shown).decode(), newline="")))
+
+
+def cost(found: list[Row], name: str, *categories: str) -> Decimal:
+    return sum((Decimal(row[name]) for row in found if row["ChargeCategory"] in (categories or CATEGORIES)), Decimal(0))
+
+
+def settled(settle: Settle, of: str = "mixed", *wanted: Wanted) -> CreditNoteView:
+    return note_view(msgspec.structs.replace(credit_note(INVOICES[of], *wanted), settle=settle), INVOICES[of])
+
+
+every_note = pytest.mark.parametrize("name", NOTES)
+
+
+@every_note
+def test_a_note_takes_back_what_it_credits(name: str) -> None:
+    """By rows of what it corrects, each a correction, billed in the month of its issue."""
+    shown = NOTES[name]
+    found = note_rows(shown)
+    assert cost(found, "EffectiveCost", "Usage") == -Decimal(shown.subtotal)
+    assert cost(found, "EffectiveCost", "Tax") == -Decimal(shown.tax)
+    assert cost(found, "BilledCost") == -Decimal(shown.off_due)
+    for row in found:
+        assert row["ChargeCategory"] in ("Usage", "Tax")
+        assert (row["ChargeClass"], row["InvoiceId"]) == ("Correction", shown.number)
+        assert row["x_CorrectedInvoiceId"] == shown.invoice.number
+        assert (row["BillingPeriodStart"], row["BillingPeriodEnd"]) == ("2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z")
+        assert all(row[column] for column in NEVER_NULL)
+        assert all(NUMERIC.fullmatch(row[column]) for column in focus.DECIMAL_COLUMNS if row[column])
+        assert bool(row["PricingQuantity"]) == bool(row["ListUnitPrice"]) == bool(row["ConsumedQuantity"])
+
+
+def test_what_was_asked_for_is_taken_off_or_paid_out() -> None:
+    parts = Wanted(position=1, amount=usd("0.07")), Wanted(position=5, quantity=1000)
+    for settle in ("wallet", "refund"):
+        shown = settled(settle, "mixed", *parts)
+        billed = cost(note_rows(shown), "BilledCost")
+        assert billed == -Decimal(shown.off_due if settle == "wallet" else shown.total)
+    by_amount, by_quantity = note_rows(settled("wallet", "mixed", *parts))[:2]
+    assert (by_amount["PricingQuantity"], by_amount["ListCost"]) == ("", "-0.07")
+    exact = Fraction(by_quantity["PricingQuantity"]) * Fraction(by_quantity["ListUnitPrice"])
+    assert exact < 0
+    assert abs(exact - Fraction(by_quantity["ListCost"])) < Fraction(1, 10**14)
+
+
+@pytest.mark.parametrize("of", ["mixed", "prepaid", "postpaid", "gives back"])
+def test_a_note_for_a_replacement_takes_back_every_row(of: str) -> None:
+    """With top-ups and credit that paid: the other invoice has them again, in the same periods."""
+    said, back = rows(VIEWS[of]), note_rows(settled("replacement", of))
+    assert len(said) == len(back)
+    same = ("ChargeCategory", "BillingPeriodStart", "ChargePeriodStart", "SkuPriceId", "ListUnitPrice")
+    for one, other in zip(said, back, strict=True):
+        assert [one[name] for name in same] == [other[name] for name in same]
+        assert bool(one["InvoiceId"]) == bool(other["InvoiceId"])
+        for name in ("BilledCost", "EffectiveCost", "ListCost", "ContractedCost", "ConsumedQuantity"):
+            assert Decimal(one[name] or 0) == -Decimal(other[name] or 0)
+
+
+def test_the_rows_of_a_note_as_ndjson() -> None:
+    for shown in NOTES.values():
+        documents = [msgspec.json.decode(line) for line in focus_of_notes.lines(shown).splitlines()]
+        as_text = [{name: focus.text_of(name, value) for name, value in document.items()} for document in documents]
+        assert as_text == note_rows(shown)
