@@ -1,4 +1,4 @@
-"""`billing export 2026-10 -o FILE`: all invoices of a month in one file."""
+"""`billing export 2026-10 -o FILE`: all invoices and credit notes of a month in one file."""
 
 import fcntl
 import os
@@ -31,8 +31,8 @@ from billing.settings import Settings
 @click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of HTML and PDF.")
 @click.option("--force", is_flag=True, help="Put it in the place of a file that is there already.")
 def command(month: str, kind: Kind, file: Path, pdf: bool, lang: Language, force: bool) -> None:
-    """Export all invoices of a month: an archive (zip) with JSON, CSV and HTML of each, all of them as CSV, NDJSON and
-    FOCUS, and a manifest; or one table of all.
+    """Export all invoices and credit notes of a month: an archive (zip) with JSON, CSV and HTML of each, all of them as
+    CSV, NDJSON and FOCUS, and a manifest; or one table of all.
 
     FILE appears when it is complete; until then it is FILE.partial. Beside a table lies its manifest, as
     FILE.manifest.json. Exits with 1 when the ledger does not agree.
@@ -45,7 +45,8 @@ def command(month: str, kind: Kind, file: Path, pdf: bool, lang: Language, force
     async def work(pool: Pool, _settings: Settings) -> Summary:
         async with pool.connection() as conn:
             found = await months.find(conn, month)
-        with _progress(month, found.sums.invoices * parts_of(kind)) as progress:
+        documents = found.invoices.documents + found.credit_notes.documents
+        with _progress(month, documents * parts_of(kind)) as progress:
             export = Export(pool, found, kind, pdf=pdf, language=lang, progress=progress)
             with export.manifest, _partial(file) as out:
                 async for part in export.stream():
@@ -63,7 +64,7 @@ def _progress(month: str, total: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn(f"Exporting {month}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("export", total=total)
-        yield lambda invoices: progress.update(task, advance=invoices)
+        yield lambda documents: progress.update(task, advance=documents)
 
 
 @contextmanager
@@ -90,7 +91,8 @@ def _partial(file: Path) -> Iterator[BinaryIO]:
 def _tell(summary: Summary, file: Path) -> None:
     size = decimal(file.stat().st_size)
     console().print(
-        f"{summary.invoices} invoices of {summary.month}, ${summary.totals['total']} in all: {file} ({size})."
+        f"{summary.invoices} invoices and {summary.credit_notes} credit notes of {summary.month}, "
+        f"${summary.totals.net['total']} in all: {file} ({size})."
     )
     if summary.left_out:
         console().print(f"[yellow]Too long to be set as PDF: {len(summary.left_out)}; the manifest names them.[/]")
@@ -100,7 +102,7 @@ def _tell(summary: Summary, file: Path) -> None:
             f"`billing close {summary.month}` first.[/]"
         )
     if not summary.ledger.agrees:
-        different = summary.ledger.different_invoices
+        different = summary.ledger.different_documents
         raise Failure(f"The ledger does not agree with {different} of them; `billing verify` says more.")
-    used = f"${summary.ledger.usage} of usage and ${summary.ledger.rounding} of rounding"
-    console().print(f"The ledger agrees: {used}.")
+    books = summary.ledger
+    console().print(f"The ledger agrees: ${books.revenue} revenue, ${books.rounding} rounding, ${books.taxes} taxes.")

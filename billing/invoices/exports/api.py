@@ -23,10 +23,10 @@ async def export_period(
     lang: FromQuery[Language] = "en",
     manifest: FromQuery[bool] = False,
 ) -> Response[bytes] | Stream:
-    """All invoices of a month (`YYYY-MM`): an archive with JSON, CSV and HTML of each (and PDF), all of them as CSV,
-    NDJSON and FOCUS, and a manifest as the last file; or one of these tables alone.
+    """All invoices and credit notes of a month (`YYYY-MM`): an archive with JSON, CSV and HTML of each (and PDF), all
+    of them as CSV, NDJSON and FOCUS, and a manifest as the last file; or one of these tables alone.
 
-    The same invoices give the same bytes. The manifest has counts, totals, whether the ledger agrees, and the SHA-256
+    The same documents give the same bytes. The manifest has counts, totals, whether the ledger agrees, and the SHA-256
     of each file; with `manifest=true` it is all that is sent, made from the same bytes.
     """
     async with pool.connection() as conn:

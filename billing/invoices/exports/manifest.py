@@ -9,7 +9,7 @@ from typing import Self
 
 import msgspec
 
-from billing.invoices.exports.month import SUMS, Ledger, Month
+from billing.invoices.exports.month import NET_SUMS, SUMS, Ledger, Month
 from pricing import money
 
 MEMORY_BYTES_MAX = 1 << 20
@@ -17,13 +17,25 @@ READ_BYTES = 64 << 10
 
 
 class LedgerView(msgspec.Struct, frozen=True, kw_only=True):
-    """What the ledger took for usage and rounding in the periods of the invoices, but those that replace another; and
-    how many invoices say something else. `agrees`: none."""
+    """What the ledger's books took for the documents: for usage, rounding and taxes in the periods of the invoices,
+    less what the credit notes gave back. Those that replace others have no postings of their own.
 
-    usage: str
+    `agrees`: no document says something else, revenue + rounding + taxes is the net total, and taxes the net tax.
+    """
+
+    revenue: str
     rounding: str
-    different_invoices: int
+    taxes: str
+    different_documents: int
     agrees: bool
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """What the documents say, summed by sort; and the invoices less the credit notes."""
+
+    invoices: dict[str, str]
+    credit_notes: dict[str, str]
+    net: dict[str, str]
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +45,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     currency: str
     invoices: int
-    totals: dict[str, str]
+    credit_notes: int
+    totals: Totals
     ledger: LedgerView
     unbilled_accounts: int
     left_out: list[str]
@@ -70,13 +83,19 @@ class Manifest:
             month=month.label,
             format=kind,
             currency="USD",
-            invoices=month.sums.invoices,
-            totals={name: money.format(getattr(month.sums, name)) for name in SUMS},
+            invoices=month.invoices.documents,
+            credit_notes=month.credit_notes.documents,
+            totals=Totals(
+                invoices={name: money.format(getattr(month.invoices, name)) for name in SUMS},
+                credit_notes={name: money.format(getattr(month.credit_notes, name)) for name in NET_SUMS},
+                net={name: money.format(month.net(name)) for name in NET_SUMS},
+            ),
             ledger=LedgerView(
-                usage=money.format(self.ledger.usage),
+                revenue=money.format(self.ledger.revenue),
                 rounding=money.format(self.ledger.rounding),
-                different_invoices=self.ledger.different,
-                agrees=self.ledger.different == 0,
+                taxes=money.format(self.ledger.taxes),
+                different_documents=self.ledger.different,
+                agrees=self.ledger.agrees(month),
             ),
             unbilled_accounts=month.unbilled_accounts,
             left_out=self.left_out,

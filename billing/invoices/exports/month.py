@@ -1,14 +1,16 @@
-"""The SQL of a month's export: which invoices it has, some of them at a time, and what the ledger says of them.
+"""The SQL of a month's export: which documents it has, some of them at a time, and what the ledger says of them.
 
-A month's invoices are those of the periods whose last moment, in their own zone, falls into it. They are fixed when the
-export begins, by the last number of each series: numbers have no gaps, and an invoice never changes. So no transaction
-stays open, and whoever reads slowly keeps nothing but memory for one batch.
+A month has the invoices of the periods whose last moment, in their own zone, falls into it; and of what corrects
+invoices the credit notes that were issued in it, and the invoices that were made with them in the place of others. They
+are fixed when the export begins, by the last number of each series: numbers have no gaps, and a document never changes.
+So no transaction stays open, and whoever reads slowly keeps nothing but memory for one batch.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -17,35 +19,76 @@ from billing.db.dollars import picos
 from billing.db.pool import Connection, Pool
 from billing.errors import Invalid
 from billing.invoices import store
-from billing.invoices.invoice import Invoice
 from billing.invoices.periods import PeriodError
 from billing.invoices.periods import month as month_of
+from billing.invoices.settlement import store as settlement
+from billing.invoices.settlement.reading import note_views
+from billing.invoices.settlement.views import CreditNoteView
+from billing.invoices.view import InvoiceView, view
+from pricing import money
 
 SELECTED = 200
 LINES_MAX = 5_000
-"""Lines of the invoices of a batch; one invoice may have more."""
+"""Lines of the invoices of a batch, or of those that its credit notes correct; one invoice may have more."""
 
 OFFSET_MAX = timedelta(hours=14)
 SUMS = ("amount_exact", "subtotal", "tax", "tax_included", "total", "amount_due", "residue")
+NET_SUMS = ("subtotal", "tax", "tax_included", "total")
+"""What credit notes have, too."""
 
-OVERVIEW = (files("billing.invoices.exports") / "overview.sql").read_text()
-UNBILLED = (files("billing.invoices.exports") / "unbilled.sql").read_text()
-LEDGER = (files("billing.invoices.exports") / "ledger.sql").read_text()
+ROOM = files("billing.invoices.exports")
+UNBILLED = (ROOM / "unbilled.sql").read_text()
+
+Sort = Literal["invoice", "credit_note"]
+Document = InvoiceView | CreditNoteView
+
+DOCUMENTS: dict[Sort, str] = {
+    "invoice": (ROOM / "invoices.sql").read_text(),
+    "credit_note": (ROOM / "notes.sql").read_text(),
+}
+LEDGER: dict[Sort, str] = {
+    "invoice": (ROOM / "ledger.sql").read_text(),
+    "credit_note": (ROOM / "ledger_of_notes.sql").read_text(),
+}
+
+OVERVIEW = f"""
+SELECT sort, series, min(sequence) AS first, max(sequence) AS last, count(*) AS documents, max(made_at) AS made_at,
+       {", ".join(f"sum({name}) AS {name}" for name in SUMS)}
+FROM ({" UNION ALL ".join(DOCUMENTS.values())}) AS documents
+WHERE month = %(label)s
+  AND (sort = 'credit_note' OR replaces IS NOT NULL OR period_end > %(after)s AND period_end <= %(until)s)
+GROUP BY sort, series
+ORDER BY sort, series
+"""  # noqa: S608 - a file of ours
+
+SELECT = {
+    sort: f"""
+    SELECT id, sequence, (
+      SELECT count(*)
+      FROM invoice_lines AS line
+      WHERE line.account_id = documents.account_id AND line.invoice_id = documents.invoice_id
+    ) AS lines
+    FROM ({documents}) AS documents
+    WHERE series = %(series)s AND sequence > %(after)s AND sequence <= %(last)s AND month = %(label)s
+    ORDER BY sequence
+    LIMIT %(limit)s
+    """  # noqa: S608 - a file of ours
+    for sort, documents in DOCUMENTS.items()
+}
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
-    """The numbers that a month's invoices have of a series: from the first to the last, others may lie between."""
+    """The numbers that a month's documents have of a series: from the first to the last, others may lie between."""
 
     series: str
     first: int
     last: int
-    invoices: int
 
 
 class Sums(msgspec.Struct, kw_only=True):
-    """What invoices come to, in picodollars."""
+    """What documents of one sort come to as they say it, in picodollars; credit notes have none but NET_SUMS."""
 
-    invoices: int = 0
+    documents: int = 0
     amount_exact: int = 0
     subtotal: int = 0
     tax: int = 0
@@ -54,30 +97,57 @@ class Sums(msgspec.Struct, kw_only=True):
     amount_due: int = 0
     residue: int = 0
 
-    def add(self, invoice: Invoice) -> None:
-        self.invoices += 1
-        for name in SUMS:
-            setattr(self, name, getattr(self, name) + getattr(invoice, name))
+    def add(self, document: Document) -> None:
+        self.documents += 1
+        for name in SUMS if isinstance(document, InvoiceView) else NET_SUMS:
+            setattr(self, name, getattr(self, name) + money.parse(getattr(document, name)))
+
+
+class Documents(msgspec.Struct, frozen=True, kw_only=True):
+    """A month's documents of one sort."""
+
+    series: tuple[Series, ...]
+    sums: Sums
 
 
 class Month(msgspec.Struct, frozen=True, kw_only=True):
-    """A month as it is to be exported. `made_at` is when the last of its invoices was made; `unbilled_accounts` have
+    """A month as it is to be exported. `made_at` is when the last of its documents was made; `unbilled_accounts` have
     usage of periods of the month, or of earlier ones, that is on no invoice yet."""
 
     label: str
-    series: tuple[Series, ...]
-    sums: Sums
+    documents: dict[Sort, Documents]
     made_at: datetime | None
     unbilled_accounts: int
 
+    @property
+    def invoices(self) -> Sums:
+        return self.documents["invoice"].sums
+
+    @property
+    def credit_notes(self) -> Sums:
+        return self.documents["credit_note"].sums
+
+    def net(self, name: str) -> int:
+        """Of NET_SUMS what the invoices come to, less what credit notes take back."""
+        invoiced: int = getattr(self.invoices, name)
+        credited: int = getattr(self.credit_notes, name)
+        return invoiced - credited
+
 
 class Ledger(msgspec.Struct, kw_only=True):
-    """What the ledger took in the periods of invoices, in picodollars: for usage, and for rounding. `different`: how
-    many invoices say something else. An invoice that replaces another is not counted: its period is the other's."""
+    """What the ledger took for a month's documents, in picodollars, into each of these books. `different`: how many
+    documents say something else."""
 
-    usage: int = 0
+    revenue: int = 0
     rounding: int = 0
+    taxes: int = 0
     different: int = 0
+
+    def agrees(self, month: Month) -> bool:
+        """With every document, and with all of them together."""
+        taken = (self.revenue + self.rounding + self.taxes, self.taxes)
+        said = (month.net("total"), month.net("tax") + month.net("tax_included"))
+        return self.different == 0 and taken == said
 
 
 async def find(conn: Connection, label: str) -> Month:
@@ -90,52 +160,56 @@ async def find(conn: Connection, label: str) -> Month:
     rows = await (await conn.execute(OVERVIEW, parameters)).fetchall()
     unbilled = await (await conn.execute(UNBILLED, parameters)).fetchone()
     assert unbilled is not None
-    sums = {name: sum(picos(row[name]) for row in rows) for name in SUMS}
     return Month(
         label=label,
-        series=tuple(Series(**{name: row[name] for name in Series.__struct_fields__}) for row in rows),
-        sums=Sums(invoices=sum(row["invoices"] for row in rows), **sums),
+        documents={
+            "invoice": _documents([row for row in rows if row["sort"] == "invoice"]),
+            "credit_note": _documents([row for row in rows if row["sort"] == "credit_note"]),
+        },
         made_at=max((row["made_at"] for row in rows), default=None),
         unbilled_accounts=unbilled["accounts"],
     )
 
 
-async def batches(pool: Pool, month: Month) -> AsyncIterator[list[Invoice]]:
-    """The month's invoices in the order of their numbers, some at a time; a connection is taken for each batch only."""
-    for series in month.series:
+def _documents(rows: list[dict[str, Any]]) -> Documents:
+    sums = {name: sum(picos(row[name]) for row in rows) for name in SUMS}
+    return Documents(
+        series=tuple(Series(**{name: row[name] for name in Series.__struct_fields__}) for row in rows),
+        sums=Sums(documents=sum(row["documents"] for row in rows), **sums),
+    )
+
+
+async def batches(pool: Pool, month: Month, sort: Sort) -> AsyncIterator[list[Document]]:
+    """The month's documents of a sort in the order of their numbers, some at a time; a connection is taken for each
+    batch only."""
+    for series in month.documents[sort].series:
         after = series.first - 1
         while True:
             async with pool.connection() as conn:
-                rows = await _select(conn, month.label, series, after)
+                rows = await _select(conn, month.label, sort, series, after)
             if not rows:
                 break
             after = rows[-1]["sequence"]
             for ids in _by_lines(rows):
                 async with pool.connection() as conn:
-                    found = {invoice.id: invoice for invoice in await store.find_all(conn, ids)}
+                    found = {document.id: document for document in await _read(conn, sort, ids)}
                 yield [found[id] for id in ids]
 
 
-async def _select(conn: Connection, label: str, series: Series, after: int) -> list[dict[str, Any]]:
-    cursor = await conn.execute(
-        """
-        SELECT id, sequence, (
-          SELECT count(*) FROM invoice_lines AS line
-          WHERE line.account_id = invoices.account_id AND invoice_id = invoices.id
-        ) AS lines
-        FROM invoices
-        WHERE series = %(series)s AND sequence > %(after)s AND sequence <= %(last)s
-          AND to_char((period_end - interval '15 minutes') AT TIME ZONE time_zone, 'YYYY-MM') = %(label)s
-        ORDER BY sequence
-        LIMIT %(limit)s
-        """,
-        {"series": series.series, "after": after, "last": series.last, "label": label, "limit": SELECTED},
-    )
-    return await cursor.fetchall()
+async def _read(conn: Connection, sort: Sort, ids: list[str]) -> list[Document]:
+    if sort == "invoice":
+        found = await store.find_all(conn, ids)
+        return [*await asyncio.to_thread(lambda: [view(invoice) for invoice in found])]
+    return [*await note_views(conn, await settlement.find_notes(conn, ids))]
+
+
+async def _select(conn: Connection, label: str, sort: Sort, series: Series, after: int) -> list[dict[str, Any]]:
+    parameters = {"label": label, "series": series.series, "after": after, "last": series.last}
+    return await (await conn.execute(SELECT[sort], {**parameters, "limit": SELECTED})).fetchall()
 
 
 def _by_lines(rows: list[dict[str, Any]]) -> list[list[str]]:
-    """Ids in groups of invoices that have so many lines together."""
+    """Ids in groups of documents whose invoices have so many lines together."""
     groups: list[list[str]] = []
     lines = LINES_MAX
     for row in rows:
@@ -147,11 +221,11 @@ def _by_lines(rows: list[dict[str, Any]]) -> list[list[str]]:
     return groups
 
 
-async def compare(pool: Pool, ids: list[str], ledger: Ledger) -> None:
-    """Add what the ledger says of the periods of these invoices."""
+async def compare(pool: Pool, sort: Sort, ids: list[str], ledger: Ledger) -> None:
+    """Add what the ledger says of these documents of a sort."""
     async with pool.connection() as conn:
-        row = await (await conn.execute(LEDGER, [ids])).fetchone()
+        row = await (await conn.execute(LEDGER[sort], [ids])).fetchone()
     assert row is not None
-    ledger.usage += picos(row["usage"])
-    ledger.rounding += picos(row["rounding"])
+    for book in ("revenue", "rounding", "taxes"):
+        setattr(ledger, book, getattr(ledger, book) + picos(row[book]))
     ledger.different += row["different"]

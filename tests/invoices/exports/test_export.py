@@ -18,8 +18,8 @@ from billing.accounts import keys
 from billing.app import create_app
 from billing.invoices.close import close_month
 from billing.invoices.exports import month as months
+from billing.invoices.exports.tables import CSV_COLUMNS
 from billing.invoices.exports.writing import TABLES, Changed, Export, Kind, file_name
-from billing.invoices.formats import csv as csv_format
 from tests import factories
 from tests.invoices.conftest import Relay
 from tests.serving import ADMIN_KEY, billing
@@ -77,8 +77,8 @@ async def ledger(relay: Relay, kind: str, label: str) -> Decimal:
 async def test_the_totals_are_the_ledgers(relay: Relay, label: str) -> None:
     _, manifest = await export(relay, "ndjson", label)
     assert (manifest["invoices"], manifest["ledger"]["agrees"], manifest["unbilled_accounts"]) == (4, True, 0)
-    totals = {name: Decimal(amount) for name, amount in manifest["totals"].items()}
-    assert totals["amount_exact"] == Decimal(manifest["ledger"]["usage"]) == await ledger(relay, "usage", label)
+    totals = {name: Decimal(amount) for name, amount in manifest["totals"]["invoices"].items()}
+    assert totals["amount_exact"] == Decimal(manifest["ledger"]["revenue"]) == await ledger(relay, "usage", label)
     assert totals["residue"] == Decimal(manifest["ledger"]["rounding"]) == await ledger(relay, "rounding", label)
     assert totals["total"] == totals["amount_exact"] + totals["residue"]
 
@@ -100,29 +100,30 @@ async def test_an_archive_has_all_files_and_says_which(relay: Relay) -> None:
     assert said == {name: (len(text), hashlib.sha256(text).hexdigest()) for name, text in files.items()}
     assert all(files[f"invoices/{number}.pdf"].startswith(b"%PDF") for number in numbers)
     totals = [Decimal(json.loads(files[f"invoices/{number}.json"])["total"]) for number in numbers]
-    assert sum(totals) == Decimal(manifest["totals"]["total"])
+    assert sum(totals) == Decimal(manifest["totals"]["net"]["total"])
 
 
 async def test_tables_are_the_invoices_one_behind_the_other(relay: Relay) -> None:
     _, manifest = await export(relay, "zip")
     text, _ = await export(relay, "ndjson")
     shown = [json.loads(line) for line in text.splitlines()]
+    assert {one["document"] for one in shown} == {"invoice"}
     assert [one["number"] for one in shown] == [f"{SERIES}-{number:06}" for number in range(5, 9)]
     assert {one["period"]["time_zone"] for one in shown} == set(ZONES[:4])
 
     text, own = await export(relay, "csv")
     rows = list(csv.reader(io.StringIO(text.decode(), newline="")))
-    assert rows[0] == [*csv_format.SAME_COLUMNS, *csv_format.LINE_COLUMNS]
+    assert rows[0] == list(CSV_COLUMNS)
     records = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
     assert rows.count(rows[0]) == 1
     total = sum(Decimal(one["amount"]) for one in records if one["record"] == "total")
-    assert total == Decimal(manifest["totals"]["total"])
+    assert total == Decimal(manifest["totals"]["net"]["total"])
     assert [file for file in manifest["files"] if file["name"] == "invoices-2026-09.csv"] == own["files"]
 
     text, _ = await export(relay, "focus")
     rows = list(csv.DictReader(io.StringIO(text.decode(), newline="")))
     billed = sum(Decimal(row["EffectiveCost"]) for row in rows if row["ChargeCategory"] == "Usage")
-    assert billed == Decimal(manifest["totals"]["subtotal"])
+    assert billed == Decimal(manifest["totals"]["net"]["subtotal"])
 
 
 @pytest.mark.parametrize("kind", ["zip", "csv", "ndjson", "focus"])
@@ -154,8 +155,8 @@ async def test_invoices_made_meanwhile_are_of_the_next_export(relay: Relay) -> N
 async def test_what_is_not_what_was_counted_is_no_export(relay: Relay) -> None:
     async with relay.pool.connection() as conn:
         month = await months.find(conn, MONTH)
-    wrong = msgspec.structs.replace(month, sums=msgspec.structs.replace(month.sums, total=1))
-    made = Export(relay.pool, wrong, "csv")
+    month.invoices.total += 1
+    made = Export(relay.pool, month, "csv")
     with made.manifest, pytest.raises(Changed):
         async for _ in made.stream():
             pass
@@ -166,13 +167,13 @@ async def test_a_ledger_that_does_not_agree_is_said(relay: Relay) -> None:
         await conn.execute("UPDATE usage_rollups SET amount = amount + 1 WHERE billed >= '2026-09-19'")
     _, manifest = await export(relay, "ndjson")
     assert manifest["ledger"]["agrees"] is False
-    assert manifest["ledger"]["different_invoices"] == 4
+    assert manifest["ledger"]["different_documents"] == 4
 
 
 async def test_a_month_without_invoices(relay: Relay) -> None:
     for kind in ("csv", "ndjson", "focus"):
         content, manifest = await export(relay, kind, "2026-05")
-        assert (content, manifest["invoices"], manifest["totals"]["total"]) == (b"", 0, "0")
+        assert (content, manifest["invoices"], manifest["totals"]["net"]["total"]) == (b"", 0, "0")
     content, _ = await export(relay, "zip", "2026-05")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert "manifest.json" in archive.namelist()
@@ -221,7 +222,7 @@ async def test_the_command(relay: Relay, fresh_database: str, tmp_path) -> None:
     status, said = await run(MONTH, "-o", str(archive))
     expected, manifest = await export(relay, "zip")
     assert (status, archive.read_bytes()) == (0, expected)
-    assert "4 invoices of 2026-09" in said
+    assert "4 invoices and 0 credit notes of 2026-09" in said
     assert "The ledger agrees" in said
     status, _ = await run(MONTH, "--format", "csv", "-o", str(table))
     expected, manifest = await export(relay, "csv")
