@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from billing.countries import Country
 from pricing.policies import Policy
 
 PREFIX = "BILLING_"
@@ -66,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     issuer_name: Annotated[str, Meta(min_length=1, max_length=200)] = "OpenAI Relay"
     issuer_address: Annotated[str, Meta(max_length=1000)] = ""
+    issuer_country: Country | None = None
     issuer_tax_id: Annotated[str, Meta(max_length=100)] | None = None
     payment_days: Annotated[int, Meta(ge=0, le=365)] = 14
     close_after_hours: Annotated[int, Meta(ge=0, le=24 * 31)] = 24

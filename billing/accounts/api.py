@@ -17,6 +17,7 @@ from billing.accounts.keys import Key
 from billing.accounts.limits import KeySpending
 from billing.accounts.networks import network
 from billing.accounts.store import Account, Changes
+from billing.countries import Country
 from billing.credits.current import Balances
 from billing.db.pool import Connection, Pool
 from billing.errors import Fault, Invalid, Unprocessable
@@ -44,6 +45,7 @@ class NewAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     time_zone: Name = "UTC"
     anchor_day: AnchorDay = 1
     tax_id: Name | None = None
+    country: Country | None = None
     payment_days: PaymentDays | None = None
 
 
@@ -65,6 +67,7 @@ class AccountChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     time_zone: Name | msgspec.UnsetType = msgspec.UNSET
     anchor_day: AnchorDay | msgspec.UnsetType = msgspec.UNSET
     tax_id: Name | msgspec.UnsetType | None = msgspec.UNSET
+    country: Country | msgspec.UnsetType | None = msgspec.UNSET
     payment_days: PaymentDays | msgspec.UnsetType | None = msgspec.UNSET
 
     def __post_init__(self) -> None:
@@ -140,6 +143,7 @@ async def create_account(data: JSONBody[NewAccount], pool: NamedDependency[Pool]
             time_zone=data.time_zone,
             anchor_day=data.anchor_day,
             tax_id=data.tax_id,
+            country=data.country,
             payment_days=data.payment_days,
         )
 

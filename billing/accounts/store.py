@@ -17,7 +17,8 @@ from pricing import money
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """A customer. Days are those of `time_zone`; name, email, address and `tax_id` are printed on invoices.
+    """A customer. Days are those of `time_zone`; name, email, address and `tax_id` are printed on invoices;
+    `country` is in structured ones.
 
     Periods begin on `anchor_day` of the month, by `time_zone`; what these are changed to, the next period follows.
     `payment_days` is how long an invoice may wait to be paid; null: as long as everybody's.
@@ -33,6 +34,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str
     anchor_day: int
     tax_id: str | None
+    country: str | None
     payment_days: int | None
     created_at: datetime
     credit_limit: str
@@ -77,6 +79,7 @@ async def create(
     time_zone: str,
     anchor_day: int = 1,
     tax_id: str | None = None,
+    country: str | None = None,
     payment_days: int | None = None,
 ) -> Account:
     """Make an account with an empty balance. Raises Conflict when the name of the account is taken."""
@@ -84,9 +87,10 @@ async def create(
         cursor = await conn.execute(
             """
             WITH account AS (
-              INSERT INTO accounts (id, name, email, address, time_zone, anchor_day, tax_id, payment_days)
+              INSERT INTO accounts (id, name, email, address, time_zone, anchor_day, tax_id, country, payment_days)
               VALUES (
-                %(id)s, %(name)s, %(email)s, %(address)s, %(time_zone)s, %(anchor_day)s, %(tax_id)s, %(payment_days)s
+                %(id)s, %(name)s, %(email)s, %(address)s, %(time_zone)s, %(anchor_day)s, %(tax_id)s, %(country)s,
+                %(payment_days)s
               )
               ON CONFLICT (id) DO NOTHING
               RETURNING *
@@ -104,6 +108,7 @@ async def create(
                 "time_zone": time_zone,
                 "anchor_day": anchor_day,
                 "tax_id": tax_id,
+                "country": country,
                 "payment_days": payment_days,
             },
         )
@@ -135,6 +140,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str | msgspec.UnsetType = msgspec.UNSET
     anchor_day: int | msgspec.UnsetType = msgspec.UNSET
     tax_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    country: str | msgspec.UnsetType | None = msgspec.UNSET
     payment_days: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
@@ -145,7 +151,7 @@ async def change(conn: Connection, account_id: str, changes: Changes) -> Account
         before = await get(conn, account_id)
         named = {
             field: getattr(before, field) if (new := getattr(changes, field)) is msgspec.UNSET else new
-            for field in ("name", "email", "address", "time_zone", "anchor_day", "tax_id", "payment_days")
+            for field in ("name", "email", "address", "time_zone", "anchor_day", "tax_id", "country", "payment_days")
         }
         if (named["time_zone"], named["anchor_day"]) != (before.time_zone, before.anchor_day):
             await _set_calendar(conn, account_id, named["time_zone"], named["anchor_day"])
@@ -153,7 +159,7 @@ async def change(conn: Connection, account_id: str, changes: Changes) -> Account
             """
             UPDATE accounts
             SET name = %(name)s, email = %(email)s, address = %(address)s, time_zone = %(time_zone)s,
-                anchor_day = %(anchor_day)s, tax_id = %(tax_id)s, payment_days = %(payment_days)s
+                anchor_day = %(anchor_day)s, tax_id = %(tax_id)s, country = %(country)s, payment_days = %(payment_days)s
             WHERE id = %(id)s
             """,
             {**named, "id": account_id},

@@ -16,6 +16,7 @@ UTC_ZONE = ZoneInfo("UTC")
 LOOKS_LIKE = {
     "NewAccount.id": "An account's id is acct_ and letters, digits, _ or -, such as acct_acme.",
     "NewPlan.id": "A plan's id is small letters, digits, _ or -, such as wholesale.",
+    "country": "A country is the two capital letters of ISO 3166-1, such as IE.",
     "multiplier": "A multiplier is a number from 0 to 10 with at most twelve decimals, such as 0.45, or none.",
     "factor": "A factor is a number from 0 to 10 with at most twelve decimals, such as 0.3, or none.",
     "amount": "An amount is plain dollars with at most nine digits before the point and twelve after it: 12.50.",

@@ -24,6 +24,7 @@ from pricing import money
 from pricing.policies import Policy
 
 PAGE = 100
+COUNTRY = "Two letters (ISO 3166-1), for structured invoices."
 
 
 class TermsNow(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,15 +105,23 @@ async def _shown(conn: Connection, account: Account) -> Shown:
 @click.option("--id", "account_id", metavar="ACCOUNT", help="acct_…; made up if you give none.")
 @click.option("--email")
 @click.option("--address", help="As invoices print it.")
+@click.option("--country", help=COUNTRY)
 @click.option(
     "--time-zone", type=TimeZone(), default="UTC", show_default=True, help="Whose midnights begin its months."
 )
 @as_json_option
 def create(
-    name: str, account_id: str | None, email: str | None, address: str | None, time_zone: str, as_json: bool
+    name: str,
+    account_id: str | None,
+    email: str | None,
+    address: str | None,
+    country: str | None,
+    time_zone: str,
+    as_json: bool,
 ) -> None:
     """Make an account."""
-    asked = checked(NewAccount, name=name, id=account_id, email=email, address=address, time_zone=time_zone)
+    named = {"name": name, "email": email, "address": address, "country": country, "time_zone": time_zone}
+    asked = checked(NewAccount, id=account_id, **named)
 
     async def work(pool: Pool, _settings: Settings) -> Account:
         async with pool.connection() as conn:
@@ -122,6 +131,7 @@ def create(
                 name=asked.name,
                 email=asked.email,
                 address=asked.address,
+                country=asked.country,
                 time_zone=asked.time_zone,
             )
 
@@ -150,7 +160,7 @@ def show(account_id: str, as_json: bool) -> None:
         return
     details = table("", "", title=shown.account.id)
     details.show_header = False
-    for field in ("name", "email", "address", "time_zone"):
+    for field in ("name", "email", "address", "country", "tax_id", "time_zone"):
         details.add_row(field.replace("_", " "), Text(getattr(shown.account, field) or "–"))
     details.add_row("created", f"{shown.account.created_at:%Y-%m-%d %H:%M:%S}Z")
     details.add_row("state", Text(_state(shown.account)))
@@ -225,12 +235,10 @@ def balance_low(account_id: str, dollars: str) -> None:
 @click.option("--time-zone", type=TimeZone(), help="Whose midnights begin its periods, from the next one on.")
 @click.option("--anchor-day", type=click.IntRange(1, 31), help="Of the month: its periods begin on it, likewise.")
 @click.option("--tax-id", help="As invoices print it.")
+@click.option("--country", help=COUNTRY)
 @click.option("--payment-days", type=click.IntRange(0, 365), help="From an invoice to the day it is due.")
-def billing(
-    account_id: str, time_zone: str | None, anchor_day: int | None, tax_id: str | None, payment_days: int | None
-) -> None:
+def billing(account_id: str, **given: str | int | None) -> None:
     """Change how an account is invoiced; what is not named stays."""
-    given = {"time_zone": time_zone, "anchor_day": anchor_day, "tax_id": tax_id, "payment_days": payment_days}
     named = {name: value for name, value in given.items() if value is not None}
     account = _change(account_id, checked(AccountChanges, **named))
     terms = "as everybody" if account.payment_days is None else f"within {account.payment_days} days"

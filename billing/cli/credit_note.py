@@ -9,7 +9,8 @@ from billing.cli._database import run_with_pool
 from billing.cli._input import checked
 from billing.cli._print import as_json_option, console, exact, print_json
 from billing.db.pool import Connection, Pool
-from billing.invoices.settlement.api import LineToCredit, NewCreditNote, issuer_of, wanted
+from billing.invoices.drafts import issuer_of
+from billing.invoices.settlement.api import LineToCredit, NewCreditNote, wanted
 from billing.invoices.settlement.notes import Credit, credit
 from billing.invoices.settlement.reading import current, note_views
 from billing.invoices.settlement.replacing import Replacement, replace

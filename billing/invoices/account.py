@@ -132,7 +132,7 @@ async def closings(conn: Connection, account_ids: Collection[str]) -> dict[str, 
 def _account(row: dict[str, Any]) -> Account:
     return Account(
         id=row["id"],
-        customer=Customer(name=row["name"], email=row["email"], address=row["address"], tax_id=row["tax_id"]),
+        customer=Customer(**{name: row[name] for name in Customer.__struct_fields__}),
         calendars=Calendars(
             settings=tuple(_setting(*said) for said in row["calendars"] or [])
             or ((row["created_at"], Calendar(ZoneInfo(row["time_zone"]), row["anchor_day"])),),

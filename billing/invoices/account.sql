@@ -1,8 +1,8 @@
 -- What an invoice needs of an account besides usage and moves: its names, calendars and taxes, and what is true of it now.
 
 SELECT
-  accounts.id, name, email, address, tax_id, accounts.time_zone, accounts.anchor_day, created_at, closed_at, payment_days,
-  posted, open_from, period_ends_at,
+  accounts.id, name, email, address, tax_id, country, accounts.time_zone, accounts.anchor_day, created_at, closed_at,
+  payment_days, posted, open_from, period_ends_at,
   coalesce(credits_due_at <= clock_timestamp(), false) AS credits_due,
   clock_timestamp() AS now,
   CASE WHEN open_from IS NULL THEN (

@@ -25,6 +25,16 @@ class Drafted(msgspec.Struct, frozen=True, kw_only=True):
     moves: Moves
 
 
+def issuer_of(settings: Settings) -> Issuer:
+    """Who sells, as of today."""
+    return Issuer(
+        name=settings.issuer_name,
+        address=settings.issuer_address,
+        tax_id=settings.issuer_tax_id,
+        country=settings.issuer_country,
+    )
+
+
 async def draft(
     conn: Connection, settings: Settings, account: Account, period: Period, calculator: Calculator = named_rates
 ) -> Drafted:
@@ -49,7 +59,7 @@ async def draft(
         period=period,
         time_zone=calendar.zone.key,
         anchor_day=calendar.anchor_day,
-        issuer=Issuer(name=settings.issuer_name, address=settings.issuer_address, tax_id=settings.issuer_tax_id),
+        issuer=issuer_of(settings),
         customer=account.customer,
         lines=tuple(lines),
         statement=Statement(

@@ -21,6 +21,7 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     address: str
     tax_id: str | None = None
+    country: str | None = None
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,7 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     email: str | None
     address: str | None
     tax_id: str | None = None
+    country: str | None = None
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,6 +54,7 @@ async def test_an_account_with_an_id_of_its_own_is_made_once(client: httpx.Async
         ({"name": "Ada", "time_zone": "Mars/Olympus"}, "$.time_zone"),
         ({"name": "Ada", "time_zone": "../../etc/passwd"}, "$.time_zone"),
         ({"name": "Ada", "balance": "100"}, "$.balance"),
+        ({"name": "Ada", "country": "UK"}, "$.country"),
     ],
 )
 async def test_what_is_no_account_is_refused_at_its_place(

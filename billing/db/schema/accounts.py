@@ -19,10 +19,12 @@ accounts = Table(
     Column("anchor_day", Integer, nullable=False, server_default="1", comment="of the month: its periods begin on it"),
     Column("tax_id", Text, comment="printed on invoices"),
     Column("payment_days", Integer, comment="from an invoice to its due date; null: as for everybody"),
+    Column("country", Text, comment="ISO 3166-1 alpha-2; of structured invoices"),
     CheckConstraint("id ~ '^acct_[A-Za-z0-9_-]{1,59}$'", name="id"),
     CheckConstraint("suspension IS NULL OR suspended_at IS NOT NULL", name="suspension"),
     CheckConstraint("anchor_day BETWEEN 1 AND 31", name="anchor_day"),
     CheckConstraint("payment_days BETWEEN 0 AND 365", name="payment_days"),
+    CheckConstraint("country ~ '^[A-Z]{2}$'", name="country"),
 )
 
 # Whose clock and which day of the month an account's periods followed, since it was set. A period follows what was set

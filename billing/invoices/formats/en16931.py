@@ -3,11 +3,12 @@
 Where the standard and our invoice differ:
 - A price is per `unit_size` of what is counted (BT-149), a quantity is of what is counted (`C62`), seconds are `SEC`.
 - Prices that contain tax: the lines keep their amounts, and an allowance on the document takes the tax out of them.
-- Several taxes on the same amount are one category with the sum of their rates, since the standard has one a line.
+- Several taxes on the same amount are one category with the sum of their rates: the standard has one a line, and the
+  breakdown of each rate has to be the sum of lines of its own (BR-S-8). The notes (BG-1) say what each comes to.
 - What is credited of a line by its amount is one piece at that price.
 - What the balance left due in fractions of a cent is rounded to cents, since amounts have two decimals.
-- A country is what the last line of an address is (`IE`), or the first letters of a tax id; without both the party
-  has none, which receivers may refuse (BR-9, BR-11).
+- Where a party has no country of its own, it is the last line of its address (`IE`), or the first letters of a VAT id.
+  An invoice that lacks what the standard demands of parties is refused: what is written is conform, or not written.
 Terms are cited as the standard has them: BT-1 is the number of the invoice.
 """
 
@@ -20,6 +21,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 from zoneinfo import ZoneInfo
 
+from billing.countries import COUNTRIES
 from billing.errors import Unprocessable
 from billing.invoices.formats.sheet import dimension
 from billing.invoices.invoice import Customer, Issuer
@@ -36,8 +38,9 @@ SPACES = {
     "udt": "urn:un:unece:uncefact:data:standard:UnqualifiedDataType:100",
 }
 _UNITS = {"second": "SEC", "minute": "SEC", "hour": "SEC", "audio_hour": "SEC"}
-_COUNTRY = re.compile(r"[A-Z]{2}", re.ASCII)
-_TAX_COUNTRY = re.compile(r"([A-Z]{2})[0-9A-Z+*.]{2,}", re.ASCII)
+_VAT_ID = re.compile(r"([A-Z]{2})[0-9A-Z+*.]{2,}", re.ASCII)
+_OF_VAT_IDS = {"EL": "GR", "XI": "GB"}
+"""What VAT ids begin with instead of their country (BR-CO-9)."""
 _XML_CANNOT = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -72,7 +75,8 @@ class Bill(NamedTuple):
 
 
 def document(shown: InvoiceView) -> bytes:
-    """The invoice as XML. Raises Unprocessable for a draft: the standard knows none."""
+    """The invoice as XML. Raises Unprocessable for a draft, which the standard does not know, and for one that lacks
+    what it demands."""
     if shown.number is None or shown.finalized_at is None:
         raise Unprocessable("draft_has_no_number", "A draft has no number, which the structured invoice must have.")
     return _written(
@@ -89,7 +93,7 @@ def document(shown: InvoiceView) -> bytes:
 
 
 def note(shown: CreditNoteView) -> bytes:
-    """The credit note as XML. Its amounts are what is given back, all of it due: to the customer."""
+    """The credit note as XML, likewise. Its amounts are what is given back, all of it due: to the customer."""
     return _written(
         Bill(
             code=CREDIT_NOTE,
@@ -106,7 +110,44 @@ def note(shown: CreditNoteView) -> bytes:
 _SAME = ("issuer", "customer", "period", "currency", "lines", "taxes", "subtotal", "tax_included", "total")
 
 
+class Identity(NamedTuple):
+    """What the standard wants to know of a party besides its name. `lines` are those of its address."""
+
+    lines: list[str]
+    country: str | None
+    tax_id: str | None
+    is_vat: bool
+
+
+def _identity(party: Issuer | Customer) -> Identity:
+    lines = [line.strip() for line in (party.address or "").splitlines() if line.strip()]
+    named = _VAT_ID.fullmatch(party.tax_id or "")
+    vat = _OF_VAT_IDS.get(named[1], named[1]) if named else None
+    country = party.country or (lines[-1] if lines and lines[-1] in COUNTRIES else vat if vat in COUNTRIES else None)
+    if lines and lines[-1] == country:
+        lines.pop()
+    return Identity(lines, country, party.tax_id, vat in COUNTRIES)
+
+
+def _check(bill: Bill, category: Category) -> None:
+    """Raises Unprocessable for what lacks a country (BR-9, BR-11) or an id of a party (BR-CO-26, BR-AE-2)."""
+    seller, buyer = _identity(bill.issuer), _identity(bill.customer)
+    lacking = {
+        "the issuer's country (BILLING_ISSUER_COUNTRY)": seller.country is None,
+        "the issuer's tax id (BILLING_ISSUER_TAX_ID)": seller.tax_id is None,
+        "the customer's country (`country` of the account)": buyer.country is None,
+        "the customer's VAT id (`tax_id` of the account, such as DE123456789)": category.code == "AE"
+        and not buyer.is_vat,
+    }
+    named = [what for what, lacks in lacking.items() if lacks]
+    if named:
+        detail = f"{bill.number} lacks what EN 16931 demands: {', '.join(named)}."
+        raise Unprocessable("incomplete_parties", f"{detail} What is made once that is set can be written.")
+
+
 def _written(bill: Bill) -> bytes:
+    category = _category(bill)
+    _check(bill, category)
     root = Element("rsm:CrossIndustryInvoice", {f"xmlns:{prefix}": name for prefix, name in SPACES.items()})
     context = _in(root, "rsm:ExchangedDocumentContext")
     _in(_in(context, "ram:GuidelineSpecifiedDocumentContextParameter"), "ram:ID", PROFILE)
@@ -114,7 +155,8 @@ def _written(bill: Bill) -> bytes:
     _in(head, "ram:ID", bill.number)
     _in(head, "ram:TypeCode", bill.code)
     _date(_in(head, "ram:IssueDateTime"), _day(bill.issued_at, bill))
-    category = _category(bill)
+    for text in _notes(bill, category):
+        _in(_in(head, "ram:IncludedNote"), "ram:Content", text)
     transaction = _in(root, "rsm:SupplyChainTradeTransaction")
     if not bill.lines:
         _nothing(transaction, category)
@@ -122,8 +164,8 @@ def _written(bill: Bill) -> bytes:
         _line(transaction, getattr(line, "position", position), line, category, bill)
     agreement = _in(transaction, "ram:ApplicableHeaderTradeAgreement")
     seller, buyer = bill.issuer, bill.customer
-    _party(agreement, "ram:SellerTradeParty", seller.name, seller.address, seller.tax_id, category)
-    _party(agreement, "ram:BuyerTradeParty", buyer.name, buyer.address or "", buyer.tax_id, category)
+    _party(agreement, "ram:SellerTradeParty", seller, category)
+    _party(agreement, "ram:BuyerTradeParty", buyer, category)
     delivery = _in(transaction, "ram:ApplicableHeaderTradeDelivery")
     delivered = _in(_in(delivery, "ram:ActualDeliverySupplyChainEvent"), "ram:OccurrenceDateTime")
     _date(delivered, _last_day(bill.period.end, bill))
@@ -145,6 +187,13 @@ def _category(bill: Bill) -> Category:
             return Category("AE", "0", taxable, "0", reasons or "Reverse charge")
         return Category("E", "0", taxable, "0", reasons) if reasons else Category("Z", "0", taxable, "0", None)
     return Category("S", percent, taxable, tax, None)
+
+
+def _notes(bill: Bill, category: Category) -> list[str]:
+    """What the one category does not say of the taxes: what each of several comes to, and their notes."""
+    several = [f"{tax.name}: {tax.percent} % of {tax.taxable} = {tax.amount}" for tax in bill.taxes]
+    said = [tax.note for tax in bill.taxes if tax.note and category.code == "S"]
+    return (several if len(several) > 1 else []) + said
 
 
 def _line(transaction: Element, position: int, line: LineView | CreditLineView, category: Category, bill: Bill) -> None:
@@ -200,24 +249,23 @@ def _price(price: Element, dollars: Decimal, line: LineView | CreditLineView) ->
     _in(price, "ram:BasisQuantity", str(line.unit_size), unitCode=_unit(line))
 
 
-def _party(agreement: Element, tag: str, name: str, address: str, tax_id: str | None, category: Category) -> None:
-    party = _in(agreement, tag)
-    if tax_id:
-        _in(party, "ram:ID", tax_id)  # BR-CO-26: a seller has one of several identifiers
-    _in(party, "ram:Name", name)
-    lines = [line.strip() for line in address.splitlines() if line.strip()]
-    code = _TAX_COUNTRY.fullmatch(tax_id or "")
-    country = lines.pop() if lines and _COUNTRY.fullmatch(lines[-1]) else code and code[1]
-    if lines or country:
-        postal = _in(party, "ram:PostalTradeAddress")
-        rest = [*lines[:2], ", ".join(lines[2:])]
-        for place, line in zip(("ram:LineOne", "ram:LineTwo", "ram:LineThree"), rest, strict=False):
-            if line:
-                _in(postal, place, line)
-        if country:
-            _in(postal, "ram:CountryID", country)
-    if tax_id and code and category.code != "O":  # BR-O-2: who is not subject to VAT names no VAT number
-        _in(_in(party, "ram:SpecifiedTaxRegistration"), "ram:ID", tax_id, schemeID="VA")
+def _party(agreement: Element, tag: str, who: Issuer | Customer, category: Category) -> None:
+    party, known = _in(agreement, tag), _identity(who)
+    if known.tax_id:
+        _in(party, "ram:ID", known.tax_id)  # BR-CO-26: a seller has one of several identifiers
+    _in(party, "ram:Name", who.name)
+    postal = _in(party, "ram:PostalTradeAddress")
+    rest = [*known.lines[:2], ", ".join(known.lines[2:])]
+    for place, line in zip(("ram:LineOne", "ram:LineTwo", "ram:LineThree"), rest, strict=False):
+        if line:
+            _in(postal, place, line)
+    _in(postal, "ram:CountryID", known.country)
+    if not known.tax_id or category.code == "O":  # BR-O-2: who is not subject to VAT names no VAT number
+        return
+    if known.is_vat:
+        _in(_in(party, "ram:SpecifiedTaxRegistration"), "ram:ID", known.tax_id, schemeID="VA")
+    elif isinstance(who, Issuer):
+        _in(_in(party, "ram:SpecifiedTaxRegistration"), "ram:ID", known.tax_id, schemeID="FC")
 
 
 def _settlement(transaction: Element, bill: Bill, category: Category) -> None:

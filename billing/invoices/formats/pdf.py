@@ -1,4 +1,4 @@
-"""PDF/A-3b with the structured invoice attached (docs/decisions/0065): the same bytes whenever it is printed.
+"""PDF/A-3b with the structured invoice attached, if there can be one (docs/decisions/0065).
 
 It is set by typst, in a process of its own with an empty environment: what goes wrong there, or takes too long or too
 much, stays there.
@@ -9,12 +9,12 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -34,6 +34,8 @@ DOCUMENTS_MAX = 200
 """One process sets so many, since it keeps some memory of each."""
 
 PRESSES_MAX = 2
+
+Shown = TypeVar("Shown")
 
 _presses = threading.Semaphore(PRESSES_MAX)
 _HERE = Path(__file__).parent
@@ -61,12 +63,11 @@ class Press:
 
     def document(self, shown: InvoiceView, language: Language) -> bytes:
         """The invoice as PDF. Raises Unprocessable for one that is too long, PressError."""
-        attached = en16931.document(shown) if shown.number else b""
-        return self._set(sheet(shown, language), attached, shown.finalized_at)
+        return self._set(sheet(shown, language), _attached(en16931.document, shown), shown.finalized_at)
 
     def note(self, shown: CreditNoteView, language: Language) -> bytes:
         """The credit note as PDF, likewise."""
-        return self._set(note_sheet(shown, language), en16931.note(shown), shown.issued_at)
+        return self._set(note_sheet(shown, language), _attached(en16931.note, shown), shown.issued_at)
 
     def _set(self, laid_out: Sheet, attached: bytes, at: datetime | None) -> bytes:
         if len(laid_out.rows) > LINES_MAX:
@@ -114,6 +115,14 @@ def note(shown: CreditNoteView, language: Language) -> bytes:
     """One credit note as PDF, likewise."""
     with _presses, Press() as press:
         return press.note(shown, language)
+
+
+def _attached(structured: Callable[[Shown], bytes], shown: Shown) -> bytes:
+    """The structured invoice; nothing of what the standard cannot say: a draft, parties without a country."""
+    try:
+        return structured(shown)
+    except Unprocessable:
+        return b""
 
 
 def _start() -> subprocess.Popen[bytes]:

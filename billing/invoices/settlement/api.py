@@ -12,7 +12,7 @@ from billing.db.pool import Connection, Pool
 from billing.errors import Fault, Invalid, NotFound
 from billing.http import Cursor, Limit, StrictRequest, requires
 from billing.invoices import files_api
-from billing.invoices.invoice import Issuer
+from billing.invoices.drafts import issuer_of
 from billing.invoices.settlement import store
 from billing.invoices.settlement.files import FORMATS
 from billing.invoices.settlement.note import CENT, Wanted
@@ -169,11 +169,6 @@ async def replace_invoice(
         return (await current(conn, [await replace(conn, asked, issuer, **prefixes)]))[0]
 
     return await booked_once(request, pool, idempotency_key, CurrentInvoiceView, work)
-
-
-def issuer_of(settings: Settings) -> Issuer:
-    """Who sells, as of today."""
-    return Issuer(name=settings.issuer_name, address=settings.issuer_address, tax_id=settings.issuer_tax_id)
 
 
 @post("/v1/invoices/{invoice_id:str}/payments", guards=[requires("admin")], tags=["invoices"])

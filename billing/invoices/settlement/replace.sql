@@ -21,7 +21,9 @@ invoice AS (
   FROM invoices
   CROSS JOIN taken
   CROSS JOIN LATERAL (
-    SELECT jsonb_build_object('name', name, 'email', email, 'address', address, 'tax_id', tax_id) AS details
+    SELECT jsonb_build_object(
+      'name', name, 'email', email, 'address', address, 'tax_id', tax_id, 'country', country
+    ) AS details
     FROM accounts
     WHERE accounts.id = account_id
   ) AS customer

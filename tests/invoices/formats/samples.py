@@ -32,6 +32,7 @@ PRICES = (
 SEPTEMBER = Period(datetime(2026, 9, 1, tzinfo=UTC), datetime(2026, 10, 1, tzinfo=UTC))
 VAT = Rate(id="vat", name="VAT", percent=Decimal("23"))
 INSIDE = Rate(id="inside", name="MwSt.", percent=Decimal("19"), inclusive=True)
+INSIDE_TOO = Rate(id="inside-too", name="City", percent=Decimal("1.5"), inclusive=True)
 REVERSE = Rate(
     id="reverse",
     name="VAT",
@@ -142,6 +143,13 @@ INVOICES: dict[str, Invoice] = {
     "exempt": invoice(lines(3), EXEMPT),
     "two taxes": invoice(lines(7), STATE, CITY),
     "reverse charge beside a tax": invoice(lines(7), REVERSE, CITY),
+    "no vat ids": invoice(
+        lines(7),
+        STATE,
+        CITY,
+        issuer=Issuer(name="Relay Inc.", address="", tax_id="12345 6789 RT0001", country="CA"),
+        customer=Customer(name="Érable", email=None, address="Montréal\nCA", tax_id="NEQ 1", country="CA"),
+    ),
     "gives back": invoice((line(2, -61_729), line(0, -90_000_000)), VAT),
     "empty": invoice((), top_ups="20"),
 }
@@ -180,4 +188,6 @@ NOTES: dict[str, CreditNoteView] = {
     "parts, tax inside": note(INVOICES["tax inside"], *PARTS),
     "whole": note(INVOICES["postpaid"]),
     "whole, reverse charge": note(INVOICES["reverse charge"]),
+    "parts, two taxes": note(INVOICES["two taxes"], *PARTS),
+    "whole, no vat ids": note(INVOICES["no vat ids"]),
 }

