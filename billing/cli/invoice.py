@@ -8,9 +8,9 @@ from billing.cli import Failure
 from billing.cli._database import run_with_pool
 from billing.db.pool import Pool
 from billing.invoices import store
-from billing.invoices.invoice import Invoice
 from billing.invoices.render import FORMATS
-from billing.invoices.view import view
+from billing.invoices.settlement import reading
+from billing.invoices.view import InvoiceView, view
 from billing.prices.words import Language
 from billing.settings import Settings
 
@@ -23,13 +23,17 @@ from billing.settings import Settings
     "-o", "--output", type=click.File("wb"), default="-", metavar="FILE", help="Standard output, if not given."
 )
 def command(invoice_id: str, kind: str, lang: Language, output: BinaryIO) -> None:
-    """Write an invoice as a file."""
+    """Write an invoice as a file. HTML and PDF also say when it is void, credited or paid by now."""
+    form = FORMATS[kind]
 
-    async def work(pool: Pool, _settings: Settings) -> Invoice | None:
+    async def work(pool: Pool, _settings: Settings) -> InvoiceView | None:
         async with pool.connection() as conn:
-            return await store.find(conn, invoice_id, None)
+            invoice = await store.find(conn, invoice_id, None)
+            if invoice is None:
+                return None
+            return (await reading.current(conn, [invoice]))[0] if form.read else view(invoice)
 
-    invoice = run_with_pool(work)
-    if invoice is None:
+    shown = run_with_pool(work)
+    if shown is None:
         raise Failure(f"There is no invoice {invoice_id}.")
-    output.write(FORMATS[kind].print(view(invoice), lang))
+    output.write(form.print(shown, lang))

@@ -11,7 +11,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from billing.accounts import store as accounts
 from billing.accounts.keys import Principal
-from billing.credits import current
+from billing.credits import current as credits
 from billing.db.pool import Pool
 from billing.errors import Invalid, NotFound
 from billing.http import Cursor, Limit, StrictRequest, requires
@@ -103,9 +103,9 @@ async def get_invoice(
     """One invoice and what has become of it (`standing`), as JSON.
 
     Behind the id, `.json`, `.csv`, `.ndjson`, `.html`, `.pdf`, `.focus.csv`, `.focus.ndjson` (FOCUS 1.2) or `.xml` (EN
-    16931) asks for a file of that kind, which never changes; `.events.csv` for the events of all lines. HTML and PDF
-    are in `lang`, else in the browser's language. `draft.pdf` (and so on) is the draft of the running period, with an
-    admin's key that of `account`.
+    16931) asks for a file of that kind; `.events.csv` for the events of all lines. Data never change; HTML and PDF also
+    say when it is void, credited or paid by now, in `lang`, else in the browser's language. `draft.pdf` (and so on) is
+    the draft of the running period, with an admin's key that of `account`.
     """
     name, kind = files_api.split(invoice_id, (*FORMATS, event_files.KIND), "An invoice")
     if name == DRAFT and kind in FORMATS:
@@ -115,11 +115,15 @@ async def get_invoice(
         invoice = await store.find(conn, name, principal.account_id)
         if invoice is None:
             raise NotFound("unknown_invoice", f"There is no invoice {name[:80]}.")
-        if not kind:
-            return Response((await reading.current(conn, [invoice]))[0])
+        current = (await reading.current(conn, [invoice]))[0]
+    if not kind:
+        return Response(current)
     if kind == event_files.KIND:
         return files_api.stream(event_files.table(pool, invoice), event_files.MEDIA_TYPE, f"{invoice.number}.{kind}")
-    return await files_api.file(request, FORMATS[kind], view(invoice), f"{invoice.number}.{kind}", lang)
+    form = FORMATS[kind]
+    return await files_api.file(
+        request, form, current if form.read else view(invoice), f"{invoice.number}.{kind}", lang
+    )
 
 
 class AccountStatement(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +158,7 @@ async def get_statement(
         end = _quarter_hour(instant(to, zone, "to") or now, LAST_OF_QUARTER_HOUR)
         if start >= end:
             raise Invalid("empty_span", f"The span from {start.isoformat()} to {end.isoformat()} is empty.")
-        await current.balance(conn, owner.id)
+        await credits.balance(conn, owner.id)
         found = await store.statement(conn, owner.id, start, end)
     return AccountStatement(
         account=owner.id,

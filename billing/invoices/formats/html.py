@@ -8,6 +8,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from billing.invoices.formats.printable import printable, seen
 from billing.invoices.formats.sheet import Sheet, note_sheet, sheet
 from billing.invoices.settlement.views import CreditNoteView
 from billing.invoices.view import InvoiceView
@@ -32,6 +33,6 @@ def note(shown: CreditNoteView, language: Language) -> bytes:
 
 
 def _page(laid_out: Sheet) -> bytes:
-    parts = msgspec.to_builtins(laid_out)
+    parts = printable(msgspec.to_builtins(laid_out), seen)
     page = _templates.get_template("invoice.html").render(**parts, style=Markup(_STYLE))  # noqa: S704, our own file
     return page.encode()

@@ -20,8 +20,8 @@ import msgspec
 
 from billing.errors import Unprocessable
 from billing.invoices.formats import en16931
+from billing.invoices.formats.printable import code_point, printable, seen
 from billing.invoices.formats.sheet import Sheet, note_sheet, sheet
-from billing.invoices.formats.words import WORDS
 from billing.invoices.settlement.views import CreditNoteView
 from billing.invoices.view import InvoiceView
 from billing.prices.words import Language
@@ -73,7 +73,7 @@ class Press:
         if len(laid_out.rows) > LINES_MAX:
             raise Unprocessable("invoice_too_long", f"More than {LINES_MAX} lines come as HTML and data, not as PDF.")
         request = {
-            "sheet": msgspec.json.encode(printable(msgspec.to_builtins(laid_out))).decode(),
+            "sheet": msgspec.json.encode(parts(laid_out)).decode(),
             "invoice": attached.decode(),
             "at": int(at.timestamp()) if at else 0,
         }
@@ -145,21 +145,15 @@ def _read(process: subprocess.Popen[bytes], size: int) -> bytes:
     return found
 
 
-def printable(document: Any) -> Any:
-    """The same sheet with each character the font lacks as `[U+1F600]`, and a note that says so if there was one."""
-    replaced = _printable(document)
-    if replaced != document:
-        replaced["how"] = [*replaced["how"], WORDS[document["language"]]["unprintable"]]
-    return replaced
+def parts(laid_out: Sheet) -> dict[str, Any]:
+    """The texts of a sheet as they can be printed."""
+    return printable(msgspec.to_builtins(laid_out), _replaced)
 
 
-def _printable(value: Any) -> Any:
-    if isinstance(value, str):
-        known = characters("regular")
-        return value if known.issuperset(value) else "".join(c if c in known else f"[U+{ord(c):04X}]" for c in value)
-    if isinstance(value, list):
-        return [_printable(each) for each in value]
-    return {name: _printable(each) for name, each in value.items()} if isinstance(value, dict) else value
+def _replaced(text: str) -> str:
+    """With what is not seen, and what the font lacks, by its code points."""
+    text, known = seen(text), characters("regular")
+    return text if known.issuperset(text) else "".join(c if c in known else code_point(c) for c in text)
 
 
 @cache

@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from billing.invoices.formats.amounts import amount, grouped, negated
+from billing.invoices.formats.mark import mark
 from billing.invoices.formats.words import WORDS, day
 from billing.invoices.invoice import Customer, Issuer
 from billing.invoices.settlement.views import CreditLineView, CreditNoteView
@@ -59,13 +61,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sheet(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is on the paper, top to bottom."""
+    """All that is on the paper, top to bottom. `stamp`: across each page, over the rest ("": none)."""
 
     language: Language
     words: dict[str, str]
     title: str
     number: str
-    banner: str
+    stamp: str
+    banner: list[str]
     parties: list[Party]
     facts: list[Fact]
     headline: Fact
@@ -81,16 +84,18 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sheet(shown: InvoiceView, language: Language) -> Sheet:
-    """Everything the invoice says on paper."""
+    """Everything the invoice says on paper, and what has become of it if that was asked for."""
     words = WORDS[language]
     draft = shown.status == "draft"
     headline, headline_note = _headline(shown, language)
+    marked = mark(shown, language)
     return Sheet(
         language=language,
         words=words,
         title=f"{words['invoice']} ({words['draft']})" if draft else words["invoice"],
         number=shown.number or words["draft"],
-        banner=words["draft_note"] if draft else "",
+        stamp=marked.stamp,
+        banner=[words["draft_note"]] if draft else marked.lines,
         parties=_parties(shown.issuer, shown.customer, words),
         facts=_facts(shown, language),
         headline=headline,
@@ -123,7 +128,8 @@ def note_sheet(note: CreditNoteView, language: Language) -> Sheet:
         words=words,
         title=words["credit_note"],
         number=note.number,
-        banner="",
+        stamp="",
+        banner=[],
         parties=_parties(note.issuer, note.customer, words),
         facts=[Fact(words[name], value) for name, value in facts.items() if value],
         headline=Fact(words["credited"], f"{note.currency} {amount(note.total)}"),
@@ -137,19 +143,6 @@ def note_sheet(note: CreditNoteView, language: Language) -> Sheet:
         evidence=[],
         evidence_note="",
     )
-
-
-def grouped(number: str) -> str:
-    """`-1234567.25` as `−1,234,567.25`: every digit, a true minus sign."""
-    whole, point, decimals = number.removeprefix("-").partition(".")
-    sign = "−" if number.startswith("-") else ""
-    return f"{sign}{int(whole):,}{point}{decimals}"
-
-
-def amount(dollars: str) -> str:
-    """With cents, and with every further digit there is."""
-    whole, _, decimals = dollars.partition(".")
-    return grouped(f"{whole}.{decimals:0<2}")
 
 
 def dimension(name: str, language: Language) -> str:
@@ -268,12 +261,6 @@ def _totals(shown: InvoiceView, words: dict[str, str]) -> list[Fact]:
     if shown.earlier_due != "0":
         rows += [Fact(words["earlier_due"], amount(shown.earlier_due))]
     return rows
-
-
-def negated(dollars: str) -> str:
-    if dollars == "0":
-        return dollars
-    return dollars.removeprefix("-") if dollars.startswith("-") else f"-{dollars}"
 
 
 def _statement(shown: InvoiceView, language: Language) -> list[Fact]:

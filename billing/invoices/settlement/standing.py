@@ -26,7 +26,9 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     paid: int
     open: int
     replaces: str | None
+    replaces_number: str | None
     replaced_by: str | None
+    replaced_by_number: str | None
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):

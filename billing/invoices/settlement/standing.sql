@@ -12,9 +12,15 @@ SELECT *,
 FROM (
   SELECT invoices.id, invoices.account_id, time_zone, period_end, finalized_at, total, due_date, replaces,
          invoices.amount_due, notes, credited, paid,
-         (SELECT later.id FROM invoices AS later WHERE later.replaces = invoices.id) AS replaced_by,
+         (SELECT earlier.number FROM invoices AS earlier WHERE earlier.id = invoices.replaces) AS replaces_number,
+         replaced_by, replaced_by_number,
          CASE WHEN notes > 0 AND credited = total THEN 0 ELSE greatest(0, amount_due - to_wallet - paid) END AS open
   FROM invoices
+  LEFT JOIN LATERAL (
+    SELECT later.id AS replaced_by, later.number AS replaced_by_number
+    FROM invoices AS later
+    WHERE later.replaces = invoices.id
+  ) AS replacement ON true
   CROSS JOIN LATERAL (
     SELECT count(*) AS notes, coalesce(sum(note.total), 0) AS credited,
            coalesce(sum(note.total) FILTER (WHERE settle = 'wallet'), 0) AS to_wallet

@@ -179,7 +179,9 @@ class StandingView(msgspec.Struct, frozen=True, kw_only=True):
     credit_notes: list[NoteNamed]
     payments: list[PaymentView]
     replaces: str | None
+    replaces_number: str | None
     replaced_by: str | None
+    replaced_by_number: str | None
 
 
 def standing_view(standing: Standing, notes: list[CreditNote], payments: list[Payment]) -> StandingView:
@@ -200,12 +202,15 @@ def standing_view(standing: Standing, notes: list[CreditNote], payments: list[Pa
         ],
         payments=[payment_view(payment) for payment in payments],
         replaces=standing.replaces,
+        replaces_number=standing.replaces_number,
         replaced_by=standing.replaced_by,
+        replaced_by_number=standing.replaced_by_number,
     )
 
 
 class CurrentInvoiceView(InvoiceView, frozen=True, kw_only=True):
-    """An invoice with what has become of it today; the files of an invoice never change and do not say."""
+    """An invoice with what has become of it today. HTML and PDF of it say that, too; of `InvoiceView`, which never
+    changes, they do not."""
 
     standing: StandingView
 

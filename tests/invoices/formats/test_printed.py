@@ -13,7 +13,9 @@ from pypdf import PdfReader
 
 from billing.errors import Unprocessable
 from billing.invoices.formats import en16931, html, pdf
-from billing.invoices.formats.sheet import amount, dimension, grouped, negated, sheet
+from billing.invoices.formats.amounts import amount, grouped, negated
+from billing.invoices.formats.printable import UNSEEN
+from billing.invoices.formats.sheet import dimension, sheet
 from billing.invoices.formats.words import WORDS
 from billing.invoices.invoice import Customer
 from billing.invoices.view import InvoiceView, StatementView, view
@@ -104,6 +106,32 @@ def test_what_customers_are_called_is_text() -> None:
     assert {"<script>alert(1)</script>", "<b>&amp;"} <= set(Texts(page).texts)
 
 
+HIDDEN = "Ada\u202eLtd\u2066\u200b\u200fX\x07"
+SHOWN = "Ada[U+202E]Ltd[U+2066][U+200B][U+200F]X[U+0007]"
+
+
+@in_both
+def test_what_is_not_seen_cannot_turn_an_invoice_around(language: Language) -> None:
+    named = Customer(name=HIDDEN, email=HIDDEN, address=HIDDEN, tax_id=HIDDEN)
+    shown = view(msgspec.structs.replace(INVOICES["postpaid"], customer=named))
+    page = html.document(shown, language).decode()
+    assert (page.count(SHOWN), UNSEEN.search(page.replace("\n", ""))) == (4, None)
+    assert WORDS[language]["unprintable"] in page
+    paper = re.sub(r"\s", "", texts(pdf.document(shown, language)))
+    assert (paper.count(SHOWN), UNSEEN.search(paper)) == (4, None)
+    plain = html.document(VIEWS["postpaid"], language).decode()
+    assert WORDS[language]["unprintable"] not in plain
+
+
+def test_a_long_word_is_copied_as_it_is() -> None:
+    word = "ft:gpt-4o:" + "abcdefghij" * 9
+    named = Customer(name=word, email=None, address=None)
+    paper = texts(pdf.document(view(msgspec.structs.replace(INVOICES["postpaid"], customer=named)), "en"))
+    assert "\u200b" not in paper
+    assert word in paper.replace("\n", "")
+    assert word not in paper
+
+
 def read(document: bytes) -> PdfReader:
     return PdfReader(BytesIO(document))
 
@@ -158,14 +186,14 @@ def test_characters_that_no_font_has_are_named() -> None:
     names = "Müller & Söhne 😀 שלום สวัสดี 주식회사 株式会社 深圳市堃喆 " + "x" * 150
     named = Customer(name=names, email=None, address="𠮷")
     made = view(msgspec.structs.replace(INVOICES["postpaid"], customer=named))
-    shown = pdf.printable(msgspec.to_builtins(sheet(made, "en")))
+    shown = pdf.parts(sheet(made, "en"))
     party = shown["parties"][1]
     assert party["name"].startswith("Müller & Söhne [U+1F600] [U+05E9][U+05DC]")
     assert "주식회사 株式会社 深圳市堃喆" in party["name"]
     assert shown["how"][-1] == WORDS["en"]["unprintable"]
     assert "[U+1F600]" in texts(pdf.document(made, "en"))
-    untouched = msgspec.to_builtins(sheet(VIEWS["prepaid"], "zh"))
-    assert pdf.printable(untouched) == untouched
+    untouched = sheet(VIEWS["prepaid"], "zh")
+    assert pdf.parts(untouched) == msgspec.to_builtins(untouched)
 
 
 def test_one_that_is_too_long_is_refused() -> None:
