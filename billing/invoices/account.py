@@ -11,7 +11,7 @@ import msgspec
 from billing.db.dollars import picos
 from billing.db.pool import Connection
 from billing.invoices.invoice import Customer
-from billing.invoices.periods import Calendar, Calendars, Period
+from billing.invoices.periods import Calendar, Calendars, Period, month
 from billing.invoices.taxes import Rate
 
 ACCOUNT = (files("billing.invoices") / "account.sql").read_text()
@@ -52,6 +52,15 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
             return self.calendars.periods(self.open_from)
         known = filter(None, (self.created_at, self.first_usage_at, since))
         return self.calendars.periods(self.calendars.first(min(known)))
+
+    def called(self, label: str) -> Period | None:
+        """The first open period that is called by a month; None: it has none, or none any more. Raises PeriodError."""
+        start = month(label, self.calendars.settings[0][1].zone).start
+        for period in self.open_periods(start):
+            name = self.calendars.label(period)
+            if name >= label:
+                return period if name == label else None
+        return None
 
     def rates(self, at: datetime) -> tuple[Rate, ...]:
         """The taxes in force at an instant."""

@@ -98,6 +98,7 @@ async def get_invoice(
     principal: NamedDependency[Principal],
     settings: NamedDependency[Settings],
     account: FromQuery[str | None] = None,
+    period: FromQuery[str | None] = None,
     lang: FromQuery[Language | None] = None,
 ) -> Response[CurrentInvoiceView | bytes]:
     """One invoice and what has become of it (`standing`), as JSON.
@@ -105,11 +106,11 @@ async def get_invoice(
     Behind the id, `.json`, `.csv`, `.ndjson`, `.html`, `.pdf`, `.focus.csv`, `.focus.ndjson` (FOCUS 1.2) or `.xml` (EN
     16931) asks for a file of that kind; `.events.csv` for the events of all lines. Data never change; HTML and PDF also
     say when it is void, credited or paid by now, in `lang`, else in the browser's language. `draft.pdf` (and so on) is
-    the draft of the running period, with an admin's key that of `account`.
+    the draft of the running period or of an open `period`, with an admin's key that of `account`.
     """
     name, kind = files_api.split(invoice_id, (*FORMATS, event_files.KIND), "An invoice")
     if name == DRAFT and kind in FORMATS:
-        draft = await draft_view(pool, settings, principal.account(account))
+        draft = await draft_view(pool, settings, principal.account(account), period)
         return await files_api.file(request, FORMATS[kind], draft, f"{DRAFT}.{kind}", lang)
     async with pool.connection() as conn:
         invoice = await store.find(conn, name, principal.account_id)

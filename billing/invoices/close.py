@@ -220,7 +220,7 @@ async def close_account(
     results: list[Result] = []
     while True:
         account = await _locked(conn, account_id)
-        period = _called(account, label)
+        period = account.called(label)
         if period is None:
             return results or await _already_closed(conn, account, label)
         results.append(await _close(conn, settings, account, period, calculator))
@@ -250,16 +250,6 @@ async def _locked(conn: Connection, account_id: str) -> Account:
     if account is None:
         raise NotFound("unknown_account", f"There is no account {account_id}.")
     return account
-
-
-def _called(account: Account, label: str) -> Period | None:
-    """The account's first open period that is called by this month; None: it has none, or none any more."""
-    start = month(label, account.calendars.settings[0][1].zone).start
-    for period in account.open_periods(start):
-        name = account.calendars.label(period)
-        if name >= label:
-            return period if name == label else None
-    return None
 
 
 async def _close(

@@ -6,13 +6,13 @@ import msgspec
 
 from billing import ids
 from billing.db.pool import Connection
-from billing.errors import NotFound
+from billing.errors import Invalid, NotFound, Unprocessable
 from billing.invoices import account as accounts
 from billing.invoices import store
 from billing.invoices.account import Account
 from billing.invoices.invoice import Draft, Issuer, Statement
 from billing.invoices.lines import lines_of, sums_of
-from billing.invoices.periods import LAST_MOMENT, Period, origin
+from billing.invoices.periods import LAST_MOMENT, Period, PeriodError, has_begun_somewhere, origin
 from billing.invoices.store import Moves
 from billing.invoices.taxes import Calculator, Sale, added, named_rates
 from billing.settings import Settings
@@ -82,10 +82,29 @@ async def draft(
     return Drafted(draft=made, moves=moves)
 
 
-async def running(conn: Connection, settings: Settings, account_id: str) -> Draft:
-    """The draft of the period that an account is in now. Raises NotFound for an unknown account."""
+async def preview(conn: Connection, settings: Settings, account_id: str, label: str | None) -> Draft:
+    """The draft of the period that an account is in now, or of the open one that is called by a month.
+
+    Raises NotFound for an unknown account, Invalid for what is no month, Unprocessable for one that is closed or has
+    not begun.
+    """
     account = await accounts.get(conn, account_id)
     if account is None:
         raise NotFound("unknown_account", f"There is no account {account_id}.")
-    period = next(period for period in account.open_periods() if account.now < period.end)
+    if label is None:
+        period = next(period for period in account.open_periods() if account.now < period.end)
+    else:
+        period = _open_one(account, label)
     return (await draft(conn, settings, account, period)).draft
+
+
+def _open_one(account: Account, label: str) -> Period:
+    """A month that has begun nowhere is not looked for: there are many of them."""
+    try:
+        period = account.called(label) if has_begun_somewhere(label, account.now) else None
+    except PeriodError as fault:
+        raise Invalid("invalid_period", str(fault)) from None
+    if period is None or account.now < period.start:
+        detail = "it has an invoice, nothing was used, or it has not begun."
+        raise Unprocessable("period_not_open", f"The account has no open period {label}: {detail}")
+    return period

@@ -1,4 +1,4 @@
-"""What is not on paper over HTTP: the draft of the running period, and the events behind a line."""
+"""What is not on paper over HTTP: drafts of open periods, and the events behind a line."""
 
 from typing import Annotated
 
@@ -20,10 +20,14 @@ from billing.settings import Settings
 
 @get("/v1/accounts/{account_id:str}/draft", guards=[requires("admin")], tags=["invoices"])
 async def get_account_draft(
-    account_id: FromPath[str], pool: NamedDependency[Pool], settings: NamedDependency[Settings]
+    account_id: FromPath[str],
+    pool: NamedDependency[Pool],
+    settings: NamedDependency[Settings],
+    period: FromQuery[str | None] = None,
 ) -> InvoiceView:
-    """What an account's running period comes to by now: an invoice without a number. Nothing is written."""
-    return await draft_view(pool, settings, account_id)
+    """What an account's running period, or another open `period` (`YYYY-MM`), comes to by now: an invoice without a
+    number. Nothing is written."""
+    return await draft_view(pool, settings, account_id, period)
 
 
 @get("/v1/invoices/draft", guards=[requires("customer", "admin")], tags=["invoices"])
@@ -32,18 +36,20 @@ async def get_draft(
     settings: NamedDependency[Settings],
     principal: NamedDependency[Principal],
     account: FromQuery[str | None] = None,
+    period: FromQuery[str | None] = None,
 ) -> InvoiceView:
-    """What the customer's running period comes to by now; with an admin's key, that of `account`."""
-    return await draft_view(pool, settings, principal.account(account))
+    """What the customer's running period, or another open `period` (`YYYY-MM`), comes to by now; with an admin's key,
+    that of `account`."""
+    return await draft_view(pool, settings, principal.account(account), period)
 
 
-async def draft_view(pool: Pool, settings: Settings, account_id: str) -> InvoiceView:
-    """The draft of the running period, as one snapshot of the database has it."""
+async def draft_view(pool: Pool, settings: Settings, account_id: str, period: str | None) -> InvoiceView:
+    """The draft of an open period, by default the running one, as one snapshot of the database has it."""
     async with pool.connection() as conn:
         await current.balance(conn, account_id)
         async with conn.transaction():
             await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            return view(await drafts.running(conn, settings, account_id))
+            return view(await drafts.preview(conn, settings, account_id, period))
 
 
 @get(

@@ -38,6 +38,28 @@ async def counts(conn: Connection, account: str) -> tuple[int, ...]:
     return tuple(row.values())
 
 
+async def test_each_open_period_has_a_draft(client: httpx.AsyncClient, relay: Relay, conn: Connection) -> None:
+    account = await relay.account()
+    await relay.use(account, "2026-09-15T12:00Z", "2026-10-15T12:00Z", tokens=(1_000_000, 0))
+    url = f"/v1/accounts/{account}/draft?period="
+    september, october = [(await client.get(f"{url}{label}")).json() for label in ("2026-09", "2026-10")]
+    assert [draft["statement"]["closing"] for draft in (september, october)] == ["-15", "-30"]
+    closed = await relay.invoiced("2026-09", account)
+    assert september["period"]["end"] == closed.period.end.strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert (september["total"], closed.total) == ("15", usd("15"))
+    own = await bearer(conn, account)
+    assert (await client.get("/v1/invoices/draft?period=2026-10", headers=own)).json()["lines"] == october["lines"]
+    page = await client.get("/v1/invoices/draft.html?period=2026-10&lang=en", headers=own)
+    assert "1 October 2026 – 31 October 2026" in page.text
+    for label, status, code in (
+        ("2026-09", 422, "period_not_open"),
+        ("2126-01", 422, "period_not_open"),
+        ("2026-13", 400, "invalid_period"),
+    ):
+        refused = await client.get(f"{url}{label}")
+        assert (refused.status_code, refused.json()["code"]) == (status, code)
+
+
 async def test_the_draft_is_the_invoice_to_be_and_writes_nothing(
     client: httpx.AsyncClient, relay: Relay, conn: Connection
 ) -> None:
