@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "2026_11_23_countries"
-down_revision = "2026_11_23_settlement"
+down_revision = "2026_11_23_webhook_owners"
 branch_labels = None
 depends_on = None
 
