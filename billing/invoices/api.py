@@ -14,7 +14,7 @@ from billing.accounts.keys import Principal
 from billing.credits import current as credits
 from billing.db.pool import Pool
 from billing.errors import Invalid, NotFound
-from billing.http import Cursor, Limit, StrictRequest, requires
+from billing.http import StrictRequest, requires
 from billing.invoices import event_files, files_api, store
 from billing.invoices.close import OUTCOMES, Outcome, Result, Summary, close_month
 from billing.invoices.drafts_api import draft_view
@@ -71,18 +71,15 @@ async def close_period(
 async def list_invoices(
     pool: NamedDependency[Pool],
     principal: NamedDependency[Principal],
+    page: NamedDependency[Page],
     account: FromQuery[str | None] = None,
     status: FromQuery[Status | None] = None,
-    limit: Limit = 20,
-    starting_after: Cursor = None,
-    ending_before: Cursor = None,
 ) -> Listing[CurrentInvoiceView]:
     """Invoices, newest period first: a customer's own, or with an admin's key those of `account` or of all.
 
     `status` asks for those that are open, partly paid, paid, overdue or void today.
     """
     async with pool.connection() as conn:
-        page = Page(limit, starting_after, ending_before)
         found, more = await reading.listed(conn, principal.owner(account), status, page)
     return Listing(url="/v1/invoices", has_more=more, data=found)
 

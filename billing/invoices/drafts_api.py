@@ -10,7 +10,7 @@ from billing.accounts.keys import Principal
 from billing.credits import current
 from billing.db.pool import Pool
 from billing.errors import NotFound
-from billing.http import Cursor, Limit, requires
+from billing.http import requires
 from billing.invoices import drafts, line_events, store
 from billing.invoices.line_events import LineEvent
 from billing.invoices.view import InvoiceView, view
@@ -62,14 +62,11 @@ async def list_line_events(
     position: FromPath[int],
     pool: NamedDependency[Pool],
     principal: NamedDependency[Principal],
+    page: NamedDependency[Page],
     source: Annotated[str, QueryParameter(max_length=500, description="Of the event at the edge of the page.")] = "",
-    limit: Limit = 20,
-    starting_after: Cursor = None,
-    ending_before: Cursor = None,
 ) -> Listing[LineEvent]:
     """The events that a line of an invoice bills (the first is line 1), newest first. The edge of a page is an event's
     id together with its `source`. `GET /v1/events/{id}?source=` explains each."""
-    page = Page(limit, starting_after, ending_before)
     async with pool.connection() as conn:
         invoice = await store.find(conn, invoice_id, principal.account_id)
         if invoice is None:

@@ -12,7 +12,7 @@ from msgspec import Meta
 from billing.accounts.keys import Principal
 from billing.db.pool import Pool
 from billing.errors import Invalid
-from billing.http import Cursor, Limit, requires
+from billing.http import requires
 from billing.outbox import MessageType
 from billing.pages import Listing, Page
 from billing.settings import Settings
@@ -72,16 +72,12 @@ async def create_webhook(
 async def list_webhooks(
     pool: NamedDependency[Pool],
     principal: NamedDependency[Principal],
+    page: NamedDependency[Page],
     account: FromQuery[str | None] = None,
-    limit: Limit = 20,
-    starting_after: Cursor = None,
-    ending_before: Cursor = None,
 ) -> Listing[Endpoint]:
     """Webhooks, newest first: a customer's own, or with an admin's key all, or those told of `account` only."""
     async with pool.connection() as conn:
-        found, more = await store.listed(
-            conn, principal.account_id, principal.owner(account), Page(limit, starting_after, ending_before)
-        )
+        found, more = await store.listed(conn, principal.account_id, principal.owner(account), page)
     return Listing(url="/v1/webhooks", has_more=more, data=found)
 
 
@@ -170,15 +166,13 @@ async def list_deliveries(
     webhook_id: FromPath[str],
     pool: NamedDependency[Pool],
     principal: NamedDependency[Principal],
+    page: NamedDependency[Page],
     only: OnlyState = None,
-    limit: Limit = 20,
-    starting_after: Cursor = None,
-    ending_before: Cursor = None,
 ) -> Listing[Delivery]:
     """What became of each message at a webhook, with its attempts; newest first."""
     async with pool.connection() as conn:
         await store.find(conn, webhook_id, principal.account_id)
-        found, more = await store.deliveries(conn, webhook_id, only, Page(limit, starting_after, ending_before))
+        found, more = await store.deliveries(conn, webhook_id, only, page)
     return Listing(url=f"/v1/webhooks/{webhook_id}/deliveries", has_more=more, data=found)
 
 

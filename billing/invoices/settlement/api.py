@@ -10,7 +10,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from billing.accounts.keys import Principal
 from billing.db.pool import Connection, Pool
 from billing.errors import Fault, Invalid, NotFound
-from billing.http import Cursor, Limit, StrictRequest, requires
+from billing.http import StrictRequest, requires
 from billing.invoices import files_api
 from billing.invoices.drafts import issuer_of
 from billing.invoices.settlement import store
@@ -232,15 +232,13 @@ async def reverse_payment(
 async def list_credit_notes(
     pool: NamedDependency[Pool],
     principal: NamedDependency[Principal],
+    page: NamedDependency[Page],
     account: FromQuery[str | None] = None,
-    limit: Limit = 20,
-    starting_after: Cursor = None,
-    ending_before: Cursor = None,
 ) -> Listing[CreditNoteView]:
     """Credit notes, newest first: a customer's own, or with an admin's key those of `account` or of all."""
     owner = principal.owner(account)
     async with pool.connection() as conn:
-        found, more = await store.notes(conn, owner, Page(limit, starting_after, ending_before))
+        found, more = await store.notes(conn, owner, page)
         shown = await note_views(conn, found)
     return Listing(url="/v1/credit-notes", has_more=more, data=shown)
 
