@@ -16,6 +16,8 @@ def adjusted(usage: Usage, *, input: int | None, output: int | None) -> Usage:
     Sides are tokens, characters, seconds or pictures, whatever the usage counts. What is taken away is taken from the
     general dimension first, then from the specific ones in their order; what is added is general. Calls of tools stay.
     """
+    if sides(usage) == (input, output):
+        return usage
     quantities = dict(zip(usage.dimensions, usage.quantities, strict=True))
     _change(quantities, input, _is_input, "input")
     _change(quantities, output, _is_output, "output")

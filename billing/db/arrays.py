@@ -16,6 +16,7 @@ _HEADER = struct.Struct(">iiIii")  # dimensions, has nulls, element type, length
 _LENGTH = struct.Struct(">i")
 _NULL = _LENGTH.pack(-1)
 _EMPTY = struct.Struct(">iiI")
+_EIGHT = struct.Struct(">q")
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 _TEXT, _BYTEA, _INT4, _INT8, _TIMESTAMPTZ = 25, 17, 23, 20, 1184
@@ -45,7 +46,9 @@ class Int4Array(Packed):
 
 class Int8Array(Packed):
     @classmethod
-    def of(cls, values: Sequence[int]) -> "Int8Array":
+    def of(cls, values: Sequence[int | None]) -> "Int8Array":
+        if None in values:
+            return cls(_variable(_INT8, [None if value is None else _EIGHT.pack(value) for value in values]))
         return cls(_fixed(_INT8, "iq", 8, values))
 
 
@@ -74,10 +77,11 @@ def _variable(element: int, values: list[bytes | None] | list[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def _fixed(element: int, code: str, size: int, values: Sequence[int]) -> bytes:
+def _fixed(element: int, code: str, size: int, values: Sequence[int | None]) -> bytes:
+    """Of numbers that are all there."""
     if not values:
         return _EMPTY.pack(0, 0, element)
-    flat = [size] * (2 * len(values))
+    flat: list[int | None] = [size] * (2 * len(values))
     flat[1::2] = values
     return _HEADER.pack(1, 0, element, len(values), 1) + struct.pack(">" + code * len(values), *flat)
 

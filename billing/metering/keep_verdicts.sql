@@ -5,11 +5,11 @@ WITH given AS (
   SELECT *, excess_picos * 0.000000000001 AS excess_amount, shortfall_picos * 0.000000000001 AS shortfall_amount
   FROM unnest(
     %(account_ids)s, %(sources)s, %(ids)s, %(times)s, %(models)s, %(upstreams)s, %(verdicts)s, %(reasons)s, %(units)s,
-    %(policies)s, %(reported_inputs)s::bigint[], %(reported_outputs)s::bigint[],
-    %(input_lows)s::bigint[], %(input_likelies)s::bigint[], %(input_highs)s::bigint[],
-    %(output_lows)s::bigint[], %(output_likelies)s::bigint[], %(output_highs)s::bigint[],
-    %(billed_inputs)s::bigint[], %(billed_outputs)s::bigint[], %(excesses)s::bigint[], %(shortfalls)s::bigint[],
-    %(excess_amounts)s::bigint[], %(shortfall_amounts)s::bigint[]
+    %(policies)s, %(reported_inputs)s, %(reported_outputs)s,
+    %(input_lows)s, %(input_likelies)s, %(input_highs)s,
+    %(output_lows)s, %(output_likelies)s, %(output_highs)s,
+    %(billed_inputs)s, %(billed_outputs)s, %(excesses)s, %(shortfalls)s,
+    %(excess_amounts)s, %(shortfall_amounts)s
   ) AS t(
     account_id, source, id, time, model, upstream, verdict, reason, unit, policy, reported_input, reported_output,
     input_low, input_likely, input_high, output_low, output_likely, output_high, billed_input, billed_output,

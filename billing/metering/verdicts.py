@@ -5,7 +5,7 @@ from importlib.resources import files
 from typing import Any
 
 from billing import outbox
-from billing.db.arrays import InstantArray, TextArray
+from billing.db.arrays import InstantArray, Int8Array, TextArray
 from billing.db.pool import Connection
 from billing.metering.assess import Assessed
 from billing.metering.judging import Judgement, Numbers, Span, Spans, VerdictView
@@ -64,22 +64,22 @@ def _columns(found: Sequence[tuple[Assessed, Judgement]]) -> dict[str, object]:
         "policies": TextArray.of(judgement.policy for judgement in kept),
         **_sides("input", [one.input for one in verified]),
         **_sides("output", [one.output for one in verified]),
-        "billed_inputs": [judgement.billed.input for judgement in kept],
-        "billed_outputs": [judgement.billed.output for judgement in kept],
-        "excesses": [judgement.excess for judgement in kept],
-        "shortfalls": [judgement.shortfall for judgement in kept],
-        "excess_amounts": [judgement.excess_amount for judgement in kept],
-        "shortfall_amounts": [judgement.shortfall_amount for judgement in kept],
+        "billed_inputs": Int8Array.of([judgement.billed.input for judgement in kept]),
+        "billed_outputs": Int8Array.of([judgement.billed.output for judgement in kept]),
+        "excesses": Int8Array.of([judgement.excess for judgement in kept]),
+        "shortfalls": Int8Array.of([judgement.shortfall for judgement in kept]),
+        "excess_amounts": Int8Array.of([judgement.excess_amount for judgement in kept]),
+        "shortfall_amounts": Int8Array.of([judgement.shortfall_amount for judgement in kept]),
     }
 
 
 def _sides(name: str, sides: list[Side]) -> dict[str, object]:
     counts = [side.counted for side in sides]
     return {
-        f"reported_{name}s": [side.reported for side in sides],
-        f"{name}_lows": [count.low if count else None for count in counts],
-        f"{name}_likelies": [count.likely if count else None for count in counts],
-        f"{name}_highs": [count.high if count else None for count in counts],
+        f"reported_{name}s": Int8Array.of([side.reported for side in sides]),
+        f"{name}_lows": Int8Array.of([count.low if count else None for count in counts]),
+        f"{name}_likelies": Int8Array.of([count.likely if count else None for count in counts]),
+        f"{name}_highs": Int8Array.of([count.high if count else None for count in counts]),
     }
 
 
