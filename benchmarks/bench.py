@@ -60,7 +60,7 @@ def bench() -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="billing-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        with (folder / "empty.log").open("w") as log, service(Settings(), folder) as real:
+        with (folder / "empty.log").open("w") as log, service(Settings(proof_hours=0), folder) as real:
             empty = subprocess.Popen(
                 [*command, "--port", str(port)], stderr=log, stdout=log, cwd=Path(__file__).parents[1]
             )

@@ -2,7 +2,7 @@
 
 All of a proof's queries run unchanged, whatever its scope:
 
-- of one account: every table that has accounts is hidden by a view of that account's rows;
+- of one account, or some: every table that has accounts is hidden by a view of their rows;
 - what is new: `examined_postings`, `examined_charges` and `examined_events` are what was booked since the account was
   last proved (and its last transaction proved, from which balance and chain go on: `proved_before`). In a full proof
   they are everything, and `proved_before` is empty.
@@ -19,10 +19,23 @@ Mode = Literal["full", "incremental"]
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """Of the whole book, or of one account; all of it, or what is new since it was proved."""
+    """Of the whole book, of one account, or of those behind one until another; all of it, or what is new since it was
+    proved."""
 
     mode: Mode = "full"
     account: str | None = None
+    after: str | None = None
+    until: str | None = None
+
+    def accounts(self) -> sql.Composed | None:
+        """The condition on `account_id`; None when it may be any."""
+        bounds = (("=", self.account), (">", self.after), ("<=", self.until))
+        conditions = [
+            sql.SQL("account_id {} {}").format(sql.SQL(sign), sql.Literal(bound))
+            for sign, bound in bounds
+            if bound is not None
+        ]
+        return sql.SQL(" AND ").join(conditions) if conditions else None
 
 
 WITH_ACCOUNTS = """
@@ -32,8 +45,8 @@ WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AN
   AND attname = 'account_id' AND NOT attisdropped
 """
 
-OF_ACCOUNT = """
-CREATE TEMPORARY VIEW {table} AS SELECT * FROM {schema}.{table} WHERE account_id = {account}
+OF_ACCOUNTS = """
+CREATE TEMPORARY VIEW {table} AS SELECT * FROM {schema}.{table} WHERE {accounts}
 """
 
 EVERYTHING: tuple[LiteralString, ...] = (
@@ -77,12 +90,13 @@ SELECT relname AS name, relkind = 'v' AS is_view FROM pg_class WHERE relnamespac
 
 async def lay_out(conn: Connection, scope: Scope) -> None:
     """Make the temporary relations, in the proof's transaction. Their queries are not to be prepared beside them."""
-    if scope.account is not None:
+    accounts = scope.accounts()
+    if accounts is not None:
         row = await (await conn.execute("SELECT current_schema() AS name")).fetchone()
         assert row is not None
         for table in await (await conn.execute(WITH_ACCOUNTS)).fetchall():
             names = {"schema": sql.Identifier(row["name"]), "table": sql.Identifier(table["name"])}
-            await conn.execute(sql.SQL(OF_ACCOUNT).format(**names, account=sql.Literal(scope.account)))
+            await conn.execute(sql.SQL(OF_ACCOUNTS).format(**names, accounts=accounts))
     for statement in SINCE if scope.mode == "incremental" else EVERYTHING:
         await conn.execute(statement)
 

@@ -1,9 +1,10 @@
 """The proof that no cent is missing: every sum in the book, done again from what it is the sum of (rules.md Ledger 3).
 
-Each check answers a sentence for each difference it finds, and nothing when all is right. They all read one snapshot,
-so that usage which is posted meanwhile is no difference. A check that breaks over a row nobody thought of is a
-difference, too: what could not be proved is not right. Memory does not grow with the book: what Python looks at comes
-through cursors of the server.
+Each check answers a sentence for each difference it finds, and nothing when all is right. What is compared is read in
+one snapshot, so that usage which is posted meanwhile is no difference; a whole book is looked at some accounts at a
+time, because a snapshot that is kept for long makes every balance slow to change. A check that breaks over a row nobody
+thought of is a difference, too: what could not be proved is not right. Memory does not grow with the book: what Python
+looks at comes through cursors of the server.
 
 A proof is of the whole book or of one account, and full or incremental (examined.py): then it goes on from where each
 account was last proved without a difference, and leaves out the checks whose sums go over all time.
@@ -12,8 +13,10 @@ account was last proved without a difference, and leaves out the checks whose su
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
+from psycopg import sql
 from psycopg.errors import SerializationFailure
 
 from billing.credits import verify as credits
@@ -28,6 +31,11 @@ from billing.metering import verify_totals
 from billing.proving import Part, said
 
 PROOF_LOCK = 7_305_812_048  # any constant number: of several processes one proves
+
+CHARGES_AT_ONCE = 100_000
+"""Of the accounts that are looked at in one snapshot, or those of one account that has more."""
+
+SIZES = "SELECT account_id, count(*) AS charges FROM charges GROUP BY account_id ORDER BY account_id"
 
 Progress = Callable[[str, list[str]], None]
 Begun = Callable[[str], None]
@@ -44,8 +52,12 @@ class Check(NamedTuple):
     parts: tuple[Part, ...]
     scope: Literal["new", "account", "book"] = "account"
 
-    def is_in(self, scope: Scope) -> bool:
-        return self.scope == "new" or (scope.mode == "full" and (self.scope == "account" or scope.account is None))
+
+class Piece(NamedTuple):
+    """What is looked at in one snapshot, and which checks look."""
+
+    scope: Scope
+    checks: tuple[Check, ...]
 
 
 CHECKS = (
@@ -89,17 +101,34 @@ async def differences(
     begun: Begun = _unheard,
 ) -> list[str]:
     """Every difference there is, as sentences; none when all is right. `progress` hears of each check done, `begun` of
-    each that begins."""
-    async with _snapshot(conn):
-        return await _prove(conn, progress, scope, begun)
+    what begins."""
+    started = time.monotonic()
+    pieces = await _pieces(conn, scope)
+    found: dict[str, list[str]] = {check.claim: [] for check in CHECKS for piece in pieces if check in piece.checks}
+    for number, piece in enumerate(pieces, start=1):
+        for claim, differing in (await _prove(conn, piece, begun, f"{number} of {len(pieces)}")).items():
+            found[claim] += differing
+    for claim, differing in found.items():
+        progress(claim, differing)
+    count = sum(map(len, found.values()))
+    milliseconds = round((time.monotonic() - started) * 1000)
+    await conn.execute(
+        "INSERT INTO proofs (mode, account_id, differences, milliseconds) VALUES (%s, %s, %s, %s)",
+        [scope.mode, scope.account, count, milliseconds],
+    )
+    return [difference for differing in found.values() for difference in differing]
 
 
 async def differences_unless_proving(conn: Connection, scope: Scope = WHOLE_BOOK) -> list[str] | None:
     """The same, unless another process is at it: then None."""
-    async with _snapshot(conn):
-        row = await (await conn.execute("SELECT pg_try_advisory_xact_lock(%s) AS mine", [PROOF_LOCK])).fetchone()
-        mine = row is not None and row["mine"]
-        return await _prove(conn, _unheard, scope, _unheard) if mine else None
+    row = await (await conn.execute("SELECT pg_try_advisory_lock(%s) AS mine", [PROOF_LOCK])).fetchone()
+    if row is None or not row["mine"]:
+        return None
+    try:
+        return await differences(conn, scope=scope)
+    finally:
+        if not conn.closed:
+            await conn.execute("SELECT pg_advisory_unlock(%s)", [PROOF_LOCK])
 
 
 async def next_scope(conn: Connection, full_days: int) -> Scope:
@@ -121,7 +150,7 @@ async def next_scope(conn: Connection, full_days: int) -> Scope:
 
 @asynccontextmanager
 async def _snapshot(conn: Connection) -> AsyncIterator[None]:
-    """One snapshot for all checks. Their queries are not prepared: they read other relations with every scope."""
+    """One snapshot for some checks. Their queries are not prepared: they read other relations with every scope."""
     threshold, conn.prepare_threshold = conn.prepare_threshold, None
     try:
         async with untimed(conn):
@@ -132,18 +161,46 @@ async def _snapshot(conn: Connection) -> AsyncIterator[None]:
         conn.prepare_threshold = threshold
 
 
-async def _prove(conn: Connection, progress: Progress, scope: Scope, begun: Begun) -> list[str]:
-    started = time.monotonic()
-    await lay_out(conn, scope)
-    found: list[str] = []
-    for check in CHECKS:
-        if check.is_in(scope):
-            begun(check.claim)
-            differing = [difference for part in check.parts for difference in await _attempt(conn, check.claim, part)]
-            progress(check.claim, differing)
-            found += differing
-    await clear(conn)
-    await _remember(conn, scope, len(found), round((time.monotonic() - started) * 1000))
+async def _pieces(conn: Connection, scope: Scope) -> list[Piece]:
+    """Some accounts at a time, and what is of the book as a whole; of one account, or what is new, all at once."""
+    if scope.mode == "incremental":
+        return [Piece(scope, tuple(check for check in CHECKS if check.scope == "new"))]
+    of_accounts = tuple(check for check in CHECKS if check.scope != "book")
+    if scope.account is not None:
+        return [Piece(scope, of_accounts)]
+    edges = [None, *await _edges(conn), None]
+    some = [Piece(Scope(after=after, until=until), of_accounts) for after, until in pairwise(edges)]
+    return [*some, Piece(scope, tuple(check for check in CHECKS if check.scope == "book"))]
+
+
+async def _edges(conn: Connection) -> list[str]:
+    """The accounts, in their order, between which the book is divided."""
+    edges: list[str] = []
+    last, charges = None, 0
+    async with untimed(conn), conn.cursor("sizes") as cursor:
+        await cursor.execute(
+            "SELECT account_id, count(*) AS charges FROM charges GROUP BY account_id ORDER BY account_id"
+        )
+        async for row in cursor:
+            charges += row["charges"]
+            if charges > CHARGES_AT_ONCE and last is not None:
+                edges.append(last)
+                charges = row["charges"]
+            last = row["account_id"]
+    return edges
+
+
+async def _prove(conn: Connection, piece: Piece, begun: Begun, place: str) -> dict[str, list[str]]:
+    """What differs, by claim."""
+    found: dict[str, list[str]] = {}
+    async with _snapshot(conn):
+        await lay_out(conn, piece.scope)
+        for check in piece.checks:
+            begun(f"{check.claim} ({place})")
+            found[check.claim] = [line for part in check.parts for line in await _attempt(conn, check.claim, part)]
+        await clear(conn)
+        if not any(found.values()) and any(check.scope == "new" for check in piece.checks):
+            await _remember(conn, piece.scope)
     return found
 
 
@@ -158,26 +215,21 @@ async def _attempt(conn: Connection, claim: str, part: Part) -> list[str]:
         return [f"Not proved, because the check itself failed: “{claim}”. {said(error)}."]
 
 
-async def _remember(conn: Connection, scope: Scope, count: int, milliseconds: int) -> None:
-    """Keep that this was proved and, when all was right, how far, as the snapshot saw it. Another proof that ended
-    meanwhile has kept its own."""
+async def _remember(conn: Connection, scope: Scope) -> None:
+    """Keep how far these accounts are right, as the snapshot saw it. Another proof that ended meanwhile has kept its
+    own."""
+    query = sql.SQL(
+        """
+        INSERT INTO proved (account_id, seq, chain)
+        SELECT account_id, transactions, chain FROM balances
+        WHERE transactions > 0 AND {accounts}
+        ORDER BY account_id
+        ON CONFLICT (account_id) DO UPDATE SET seq = excluded.seq, chain = excluded.chain
+        WHERE proved.seq < excluded.seq
+        """
+    )
     try:
         async with conn.transaction():
-            await conn.execute(
-                "INSERT INTO proofs (mode, account_id, differences, milliseconds) VALUES (%s, %s, %s, %s)",
-                [scope.mode, scope.account, count, milliseconds],
-            )
-            if count == 0:
-                await conn.execute(
-                    """
-                    INSERT INTO proved (account_id, seq, chain)
-                    SELECT account_id, transactions, chain FROM balances
-                    WHERE transactions > 0 AND (%(account)s::text IS NULL OR account_id = %(account)s)
-                    ORDER BY account_id
-                    ON CONFLICT (account_id) DO UPDATE SET seq = excluded.seq, chain = excluded.chain
-                    WHERE proved.seq < excluded.seq
-                    """,
-                    {"account": scope.account},
-                )
+            await conn.execute(query.format(accounts=scope.accounts() or sql.SQL("true")))
     except SerializationFailure:
         return

@@ -1,5 +1,6 @@
 """A proof of one account, one of what is new, and what is proved after old events were dropped."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
@@ -209,3 +210,53 @@ def test_the_months_kept_are_counted_over_the_end_of_a_year() -> None:
     assert retention.oldest_kept(now, 0) == datetime(2027, 2, 1, tzinfo=UTC)
     assert retention.oldest_kept(now, 2) == datetime(2026, 12, 1, tzinfo=UTC)
     assert retention.oldest_kept(now, 14) == datetime(2025, 12, 1, tzinfo=UTC)
+
+
+async def test_a_book_is_looked_at_some_accounts_at_a_time(
+    own_relay: Relay,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody's rows are left out: of the first, of the last, of one that has balances or charges only."""
+    monkeypatch.setattr(proof, "CHARGES_AT_ONCE", 3)
+    accounts = sorted([*await two(own_relay), *await two(own_relay), await own_relay.account()])
+    begun: list[str] = []
+    async with own_relay.pool.connection() as conn:
+        assert await proof.differences(conn, begun=begun.append) == []
+        assert begun[0] == "Every balance is the sum of its postings (1 of 5)"
+        assert set(await marks(conn)) == {account for account in accounts if await used(conn, account)}
+        await unguarded(conn)
+        await conn.execute("UPDATE balances SET posted = 7")
+        await conn.execute("ALTER TABLE charges DISABLE TRIGGER ALL")
+        for stray in ("a", "zzz"):
+            await conn.execute(
+                "UPDATE charges SET account_id = %s WHERE ctid = (SELECT min(ctid) FROM charges)", [stray]
+            )
+        found = await proof.differences(conn)
+    for account in accounts:
+        assert len([line for line in found if f"Account {account} has a balance of 7.0" in line]) == 1, found
+    for stray in ("a", "zzz"):
+        assert [line for line in found if f"account {stray}," in line], found
+
+
+async def used(conn: Connection, account: str) -> bool:
+    return (await conn.execute("SELECT FROM postings WHERE account_id = %s LIMIT 1", [account])).rowcount == 1
+
+
+async def test_what_is_posted_between_two_looks_is_no_difference(
+    own_relay: Relay,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proof, "CHARGES_AT_ONCE", 1)
+    accounts = await two(own_relay)
+
+    async def post() -> None:
+        for _ in range(20):
+            for account in accounts:
+                await own_relay.use(account, IN_OCTOBER)
+
+    posting = asyncio.create_task(post())
+    async with own_relay.pool.connection() as conn:
+        while not posting.done():
+            assert await proof.differences(conn) == []
+            assert await proof.differences(conn, scope=INCREMENTAL) == []
+    await posting
