@@ -8,6 +8,7 @@ same id. So each message comes at least once.
 import asyncio
 import logging
 import secrets
+import time
 from datetime import timedelta
 
 import psycopg
@@ -24,8 +25,8 @@ LOOK_SECONDS = 1
 GIVEN_OUT_AT_ONCE = 500
 SENT_AT_ONCE = 8
 """To one endpoint."""
-TURN_MAX = 20
-"""Times in a row that some are sent; then the endpoint is looked at anew: it may have another secret, or be gone."""
+TURN_SECONDS = 10
+"""After so long it is another endpoint's turn. This one is looked at anew then: it may have another secret, or URL."""
 LEASE_SLACK = timedelta(seconds=30)
 """Beyond the longest attempt, for the database."""
 FORGOTTEN_AT_ONCE = 5_000
@@ -61,20 +62,26 @@ class Courier:
             while await store.give_out(conn, GIVEN_OUT_AT_ONCE) == GIVEN_OUT_AT_ONCE:
                 pass
             free = self.settings.webhook_lanes - len(self._busy)
-            return await store.waiting(conn, but=self._busy, limit=free) if free else []
+            return await store.waiting(conn, busy=self._busy, limit=free) if free else []
 
     async def _serve_safely(self, target: Target) -> None:
         """What goes wrong here stops no other; what was claimed comes again when its lease is over."""
         try:
-            for _ in range(TURN_MAX):
-                if not await self.serve(target):
-                    break
+            await self._serve_a_turn(target)
         except (psycopg.Error, PoolTimeout) as error:
             log.warning("deliveries to %s were stopped and are tried again: %s", target.endpoint_id, error)
         except Exception:
             log.exception("deliveries to %s failed unexpectedly", target.endpoint_id)
         finally:
             self._busy.discard(target.endpoint_id)
+
+    async def _serve_a_turn(self, target: Target) -> None:
+        until = time.monotonic() + TURN_SECONDS
+        while await self.serve(target):
+            if time.monotonic() >= until:
+                async with self.pool.connection() as conn:
+                    await store.rest(conn, target.endpoint_id, timedelta())  # it waits from now on
+                break
 
     async def serve(self, target: Target) -> bool:
         """Send what is due for an endpoint, some at a time. Whether to go on: something got through, and nobody asked

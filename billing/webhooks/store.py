@@ -267,13 +267,23 @@ FROM webhook_endpoints AS endpoint
 """
 
 
-DUE: LiteralString = """
-CROSS JOIN LATERAL (
-  SELECT min(due_at) AS due_at FROM webhook_deliveries WHERE endpoint_id = endpoint.id AND state = 'pending'
-) AS first
-WHERE disabled_at IS NULL AND due_at <= now() AND (rests_until IS NULL OR rests_until <= now()) AND id <> ALL(%s)
-ORDER BY due_at
-LIMIT %s
+WAITING: LiteralString = """
+JOIN (
+  SELECT id, is_busy, waits_since,
+         row_number() OVER (PARTITION BY owner_id, account_id ORDER BY is_busy DESC, waits_since) AS rank
+  FROM (
+    SELECT id, owner_id, account_id, id = ANY(%(busy)s) AS is_busy, greatest(due_at, rests_until) AS waits_since
+    FROM webhook_endpoints
+    CROSS JOIN LATERAL (
+      SELECT min(due_at) AS due_at FROM webhook_deliveries WHERE endpoint_id = id AND state = 'pending'
+    ) AS first
+    WHERE id = ANY(%(busy)s)
+      OR (disabled_at IS NULL AND due_at <= now() AND (rests_until IS NULL OR rests_until <= now()))
+  ) AS candidate
+) AS ranked USING (id)
+WHERE NOT is_busy
+ORDER BY rank, waits_since
+LIMIT %(limit)s
 """
 
 
@@ -285,9 +295,10 @@ async def target(conn: Connection, endpoint_id: str) -> Target:
     return _target(row)
 
 
-async def waiting(conn: Connection, *, but: Collection[str], limit: int) -> list[Target]:
-    """Endpoints for which something is due, the one that waits longest first; not these, and none that rests."""
-    cursor = await conn.execute(TARGET + DUE, [list(but), limit])
+async def waiting(conn: Connection, *, busy: Collection[str], limit: int) -> list[Target]:
+    """Endpoints for which something is due and none of which rests, besides those that are `busy`. An owner's first
+    come before anybody's second, with the busy ones counted, and then those that wait longest."""
+    cursor = await conn.execute(TARGET + WAITING, {"busy": list(busy), "limit": limit})
     return [_target(row) for row in await cursor.fetchall()]
 
 

@@ -47,7 +47,7 @@ class Post:
     async def deliver(self) -> None:
         await self.give_out()
         async with self.pool.connection() as conn:
-            targets = await store.waiting(conn, but=[], limit=100)
+            targets = await store.waiting(conn, busy=[], limit=100)
         for target in targets:
             while await self.courier.serve(target):
                 pass

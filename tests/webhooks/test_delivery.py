@@ -6,11 +6,13 @@ import hashlib
 import hmac
 from datetime import timedelta
 
+import msgspec
 import pytest
 from psycopg import sql
 
 from billing import outbox
 from billing.webhooks import courier, endpoints, store
+from billing.webhooks.endpoints import Issued
 from billing.webhooks.messages import WAITS, rest_after, wait_after
 from billing.webhooks.sending import Sender
 from tests.webhooks.conftest import Post
@@ -267,6 +269,50 @@ async def test_a_slow_receiver_keeps_nobody_else_waiting(mail: Post, receiver: R
         running.cancel()
         await asyncio.wait([running])
     assert len(await mail.deliveries(quick.webhook.id)) == 20
+
+
+async def test_a_long_queue_is_sent_by_turns(mail: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one lane, who has one message waits for one turn of who has many, though these have waited for longer."""
+    monkeypatch.setattr(courier, "TURN_SECONDS", 0)
+    monkeypatch.setattr(courier, "LOOK_SECONDS", 0.05)
+    await mail.endpoint(receiver.url + "&many")
+    for number in range(20):
+        await mail.say(None, number)
+    await mail.endpoint(receiver.url + "&one")
+    await mail.say(None, 20)
+    one_lane = msgspec.structs.replace(mail.settings, webhook_lanes=1)
+    running = asyncio.create_task(courier.deliver(mail.pool, one_lane, mail.courier.sender))
+    try:
+        await receiver.wait_for(22)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+    assert ["one" in got.line for got in receiver.got] == [False] * 8 + [True] + [False] * 13
+
+
+async def test_an_owners_second_comes_after_the_first_of_others(mail: Post) -> None:
+    """However long it has waited; within an owner those that wait longest come first."""
+    greedy, modest = await mail.account(), await mail.account()
+    made = [await mail.endpoint("http://127.0.0.1:1/", account) for account in (greedy, greedy, greedy, modest)]
+    names = {issued.webhook.id: name for name, issued in zip(["1", "2", "3", "modest"], made, strict=True)}
+    for account in (greedy, modest):
+        await mail.say(account)
+    await mail.give_out()
+    async with mail.pool.connection() as conn:
+        for minutes, issued in zip([3, 2, 1, 0], made, strict=True):
+            await conn.execute(
+                "UPDATE webhook_deliveries SET due_at = now() - make_interval(mins => %s) WHERE endpoint_id = %s",
+                [minutes, issued.webhook.id],
+            )
+
+        async def waiting(*busy: Issued) -> list[str]:
+            found = await store.waiting(conn, busy=[issued.webhook.id for issued in busy], limit=9)
+            return [names[target.endpoint_id] for target in found]
+
+        assert await waiting() == ["1", "modest", "2", "3"]
+        assert await waiting(made[1]) == ["modest", "1", "3"]
+        await store.rest(conn, made[0].webhook.id, timedelta())  # its turn is over
+        assert await waiting() == ["2", "modest", "3", "1"]
 
 
 async def test_two_couriers_share_the_work(mail: Post, receiver: Receiver) -> None:

@@ -70,7 +70,7 @@ async def test_who_asks_to_be_left_alone_is(mail: Post, receiver: Receiver) -> N
     assert timedelta(minutes=59) < await rest(mail) <= timedelta(hours=1)
     async with mail.pool.connection() as conn:
         await conn.execute("UPDATE webhook_deliveries SET due_at = now()")
-        assert await store.waiting(conn, but=[], limit=9) == []
+        assert await store.waiting(conn, busy=[], limit=9) == []
 
 
 async def rest(mail: Post) -> timedelta:
