@@ -96,20 +96,26 @@ class Courier:
         return any(attempt.delivered for attempt in attempts) and not any(attempt.retry_after for attempt in attempts)
 
     async def _note(self, target: Target, made: list[tuple[Message, Attempt]]) -> None:
+        """What an URL answered says nothing of an endpoint that has moved meanwhile; that one is tried again."""
         async with self.pool.connection() as conn, conn.transaction():
+            is_there = await store.lock(conn, target)
             for message, attempt in made:
-                wait = None if attempt.status == GONE else _spread(wait_after(message.attempts + 1))
+                is_gone = attempt.status == GONE and is_there
+                wait = None if is_gone else _spread(wait_after(message.attempts + 1))
                 await store.settle(conn, target.endpoint_id, message.id, attempt, wait)
                 WEBHOOKS.labels("delivered" if attempt.delivered else "failed").inc()
-            attempts = [attempt for _, attempt in made]
-            if any(attempt.status == GONE for attempt in attempts):
-                await self._disable(conn, target, "it answered 410 Gone")
-            elif any(attempt.delivered for attempt in attempts):
-                await store.recovered(conn, target.endpoint_id)
-            else:
-                await self._rest(conn, target)
-            if asked := max(attempt.retry_after or 0 for attempt in attempts):
-                await store.rest(conn, target.endpoint_id, timedelta(seconds=asked))
+            if is_there:
+                await self._note_of_endpoint(conn, target, [attempt for _, attempt in made])
+
+    async def _note_of_endpoint(self, conn: Connection, target: Target, attempts: list[Attempt]) -> None:
+        if any(attempt.status == GONE for attempt in attempts):
+            await self._disable(conn, target, "it answered 410 Gone")
+        elif any(attempt.delivered for attempt in attempts):
+            await store.recovered(conn, target.endpoint_id)
+        else:
+            await self._rest(conn, target)
+        if asked := max(attempt.retry_after or 0 for attempt in attempts):
+            await store.rest(conn, target.endpoint_id, timedelta(seconds=asked))
 
     async def _rest(self, conn: Connection, target: Target) -> None:
         failures, since = await store.failing(conn, target.endpoint_id)

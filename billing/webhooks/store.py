@@ -336,6 +336,17 @@ async def claim(conn: Connection, endpoint_id: str, *, limit: int, lease: timede
     return [Message(**row) for row in await cursor.fetchall()]
 
 
+async def lock(conn: Connection, target: Target) -> bool:
+    """Lock an endpoint until the end of the transaction, before its deliveries, as who deletes it does. Whether it is
+    still there, at this URL."""
+    cursor = await conn.execute(
+        "SELECT url = %s AS same FROM webhook_endpoints WHERE id = %s FOR NO KEY UPDATE",
+        [target.url, target.endpoint_id],
+    )
+    row = await cursor.fetchone()
+    return row is not None and row["same"]
+
+
 async def settle(conn: Connection, endpoint_id: str, message_id: str, attempt: Attempt, wait: timedelta | None) -> None:
     """Note an attempt; one that failed is made again after `wait`, or never (None)."""
     await conn.execute(

@@ -19,7 +19,7 @@ from billing.webhooks import store
 from tests import factories
 from tests.serving import ADMIN_KEY, billing, serving
 from tests.webhooks.conftest import Post
-from tests.webhooks.receiver import Got, Receiver
+from tests.webhooks.receiver import Got, Receiver, status
 
 pytestmark = pytest.mark.anyio
 
@@ -211,6 +211,23 @@ async def test_a_webhook_that_is_being_deleted_gets_no_deliveries(mail: Post, wo
             task = asyncio.create_task(making)
             await waits_for(deleting)
         assert await task == (1 if work == "give out" else 0)
+
+
+async def test_deleting_a_webhook_that_is_being_sent_to(mail: Post, receiver: Receiver) -> None:
+    """Whoever notes what came of it waits for the deletion, which is in the middle of it, and that waits for nobody."""
+    receiver.answer = status(410)
+    issued = await mail.endpoint(receiver.url)
+    await mail.say(None)
+    await mail.give_out()
+    async with mail.pool.connection() as deleting:
+        target = await store.target(deleting, issued.webhook.id)
+        async with deleting.transaction():
+            await deleting.execute("SELECT FROM webhook_endpoints FOR UPDATE")
+            serving = asyncio.create_task(mail.courier.serve(target))
+            await waits_for(deleting)
+            await store.delete(deleting, issued.webhook.id)
+        assert not await serving
+    assert len(receiver.got) == 1
 
 
 async def waits_for(conn: Connection) -> None:

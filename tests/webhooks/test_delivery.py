@@ -128,6 +128,30 @@ async def test_gone_disables(mail: Post, receiver: Receiver, caplog: pytest.LogC
     assert len(receiver.got) == 1
 
 
+@pytest.mark.parametrize("code", [410, 429, 503])
+async def test_what_an_old_url_answers_says_nothing_of_the_new_one(mail: Post, receiver: Receiver, code: int) -> None:
+    issued = await mail.endpoint(receiver.url)
+
+    async def move(got: Got) -> bytes:
+        async with mail.pool.connection() as conn:
+            changes = endpoints.Changes(url=receiver.url + "&new")
+            await endpoints.change(conn, mail.settings, issued.webhook.id, None, changes)
+        return await status(code, "Retry-After: 600")(got)
+
+    receiver.answer = move
+    await mail.say(None)
+    await mail.deliver()
+    shown = await mail.shown(issued.webhook.id)
+    assert (shown.disabled_because, shown.failing_since) == (None, None)
+    receiver.answer = status(200)
+    async with mail.pool.connection() as conn:
+        await conn.execute("UPDATE webhook_deliveries SET due_at = now()")
+    await mail.deliver()
+    [delivery] = await mail.deliveries(issued.webhook.id)
+    assert [one.status for one in delivery.log] == [code, 200]
+    assert "&new" in receiver.got[1].line
+
+
 async def test_failing_for_days_disables_and_enabling_begins_anew(mail: Post, receiver: Receiver) -> None:
     issued = await mail.endpoint(receiver.url)
     receiver.answer = status(503)
