@@ -81,6 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_failing_days_max: Annotated[int, Meta(ge=1, le=366)] = 5
     webhook_days: Annotated[int, Meta(ge=7, le=3660)] = 30
     webhook_tests_max: Annotated[int, Meta(ge=1, le=1000)] = 10
+    webhook_replays_max: Annotated[int, Meta(ge=1, le=1000)] = 10
     webhooks_max: Annotated[int, Meta(ge=1, le=1000)] = 20
 
     log_level: Annotated[str, Meta(pattern=r"^(DEBUG|INFO|WARNING|ERROR)\Z")] = "INFO"

@@ -162,10 +162,10 @@ def replay(webhook_id: str, since: datetime | None, message: str | None, as_json
     if (since is None) == (message is None):
         raise click.UsageError("Say what to replay: --since or --message.")
 
-    async def work(pool: Pool, _settings: Settings) -> Replayed:
+    async def work(pool: Pool, settings: Settings) -> Replayed:
         async with pool.connection() as conn:
-            endpoint = await store.find(conn, webhook_id, None)
-            return Replayed(messages=await store.replay(conn, endpoint, since=since, message=message))
+            many = await endpoints.replay(conn, settings, webhook_id, None, since=since, message=message)
+        return Replayed(messages=many)
 
     done = run_with_pool(work)
     if as_json:

@@ -146,19 +146,20 @@ async def test_webhook(
 async def replay_messages(
     webhook_id: FromPath[str],
     pool: NamedDependency[Pool],
+    settings: NamedDependency[Settings],
     principal: NamedDependency[Principal],
     since: FromQuery[str | None] = None,
     message: FromQuery[str | None] = None,
 ) -> Replayed:
     """Send messages once more under the same ids, delivered or not: all `since` a day (UTC) or an instant, those from
-    before the webhook was made included, or one `message`. Those that come within five
-    minutes anyway are left to it."""
+    before the webhook was made included, or one `message`. Those that come within five minutes anyway are left to
+    it."""
     at = instant(since, ZoneInfo("UTC"), "since")
     if (at is None) == (message is None):
         raise Invalid("missing_parameter", "Say what to replay: ?since=2026-11-01 or ?message=msg_…")
     async with pool.connection() as conn:
-        endpoint = await store.find(conn, webhook_id, principal.account_id)
-        return Replayed(messages=await store.replay(conn, endpoint, since=at, message=message))
+        many = await endpoints.replay(conn, settings, webhook_id, principal.account_id, since=at, message=message)
+    return Replayed(messages=many)
 
 
 @get("/v1/webhooks/{webhook_id:str}/deliveries", guards=[requires("customer", "admin")], tags=["webhooks"])

@@ -1,6 +1,7 @@
 """What is done with endpoints: made, changed, given a new secret, taken away. Each act is in the audit log."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import httpx
 import msgspec
@@ -81,6 +82,26 @@ async def rotate(conn: Connection, settings: Settings, endpoint_id: str, owner: 
         rotated = await store.find(conn, endpoint_id, owner)
         await _record(conn, "webhook.rotate", rotated)
     return Issued(webhook=rotated, secret=signing.shown(secret))
+
+
+async def replay(
+    conn: Connection,
+    settings: Settings,
+    endpoint_id: str,
+    owner: str | None,
+    *,
+    since: datetime | None,
+    message: str | None,
+) -> int:
+    """Have messages sent once more, as `store.replay` does; how many. Raises NotFound, Conflict, and TooMany, which the
+    operator is spared."""
+    async with conn.transaction():
+        endpoint = await store.find(conn, endpoint_id, owner)
+        if owner is not None:
+            await store.check_replays(conn, owner, audit.actor.get(), settings.webhook_replays_max)
+        many = await store.replay(conn, endpoint, since=since, message=message)
+        await _record(conn, "webhook.replay", endpoint, since=since, message=message)
+    return many
 
 
 async def delete(conn: Connection, endpoint_id: str, owner: str | None) -> Endpoint:

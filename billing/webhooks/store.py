@@ -220,11 +220,34 @@ async def replay(conn: Connection, endpoint: Endpoint, *, since: datetime | None
     if endpoint.disabled_at is not None:
         raise Conflict("webhook_disabled", f"The webhook {endpoint.id} is disabled. Enable it, then replay.")
     parameters = {"endpoint": endpoint.id, "since": since, "message": message, "test": TEST}
-    many = (await conn.execute(REPLAY, parameters)).rowcount
     await conn.execute("UPDATE webhook_endpoints SET rests_until = NULL WHERE id = %s", [endpoint.id])
+    many = (await conn.execute(REPLAY, parameters)).rowcount
     if message is not None and many == 0 and not await _is_known(conn, endpoint.id, message):
         raise NotFound("unknown_message", f"There is no message {message[:80]} for this webhook.")
     return many
+
+
+async def check_replays(conn: Connection, owner: str, key_id: str, most: int) -> None:
+    """Raises TooMany when a customer's key has had so many replays within a minute; holds off others of theirs."""
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"webhook replays of {owner}"])
+    cursor = await conn.execute(
+        """
+        SELECT count(*) AS many, ceil(60 - extract(epoch FROM now() - min(at)))::int AS wait
+        FROM (
+          SELECT at
+          FROM audit_log
+          WHERE account_id = %s AND actor = %s AND action = 'webhook.replay'
+          ORDER BY id DESC
+          LIMIT %s
+        ) AS last
+        WHERE at > now() - interval '60 seconds'
+        """,
+        [owner, key_id, most],
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    if row["many"] >= most:
+        raise TooMany("too_many_replays", f"{most} replays a minute are as many as may be.", retry_after=row["wait"])
 
 
 async def _is_known(conn: Connection, endpoint_id: str, message: str) -> bool:

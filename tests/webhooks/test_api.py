@@ -81,6 +81,7 @@ async def test_the_life_of_a_webhook(client: httpx.AsyncClient, receiver: Receiv
     assert [act["action"] for act in acts if act["subject"] == made["id"]] == [
         "webhook.delete",
         "webhook.change",
+        "webhook.replay",
         "webhook.rotate",
         "webhook.create",
     ]
@@ -177,6 +178,25 @@ async def test_tests_are_limited(client: httpx.AsyncClient, receiver: Receiver, 
     assert (await client.post(f"{operators}/test")).status_code == 200
     await conn.execute("UPDATE webhook_messages SET created_at = created_at - interval '1 minute'")
     assert (await client.post(f"{third}/test", headers=customer)).status_code == 200
+
+
+async def test_replays_are_limited(client: httpx.AsyncClient, receiver: Receiver, conn) -> None:
+    """By key, however many webhooks its customer has, though they are asked for all at once; the operator's are not."""
+    account = await factories.account(conn)
+    customer = {"Authorization": f"Bearer {await factories.key(conn, 'customer', account)}"}
+    made = [(await client.post("/v1/webhooks", json={"url": receiver.url}, headers=customer)).json() for _ in range(2)]
+    paths = [f"/v1/webhooks/{one['webhook']['id']}/replay?since=2026-11-01" for one in made]
+    answers = await asyncio.gather(*(client.post(path, headers=customer) for path in paths for _ in range(8)))
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert len(refused) == 6
+    assert {(answer.status_code, code(answer)) for answer in refused} == {(429, "too_many_replays")}
+    assert all(1 <= int(answer.headers["Retry-After"]) <= 60 for answer in refused)
+    another = {"Authorization": f"Bearer {await factories.key(conn, 'customer', account)}"}
+    assert (await client.post(paths[0], headers=another)).status_code == 200
+    operators = [await client.post(path) for path in paths for _ in range(8)]
+    assert {answer.status_code for answer in operators} == {200}
+    for path in paths:
+        assert code(await client.post(path, headers=customer)) == "too_many_replays"
 
 
 async def test_a_webhook_that_is_being_deleted_is_not_tested(
