@@ -75,7 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     credit_note_prefix: Annotated[str, Meta(pattern=r"^[A-Z0-9]{1,12}\Z")] = "CN"
 
     webhook_private: bool = False
-    webhook_seconds_max: Annotated[float, Meta(gt=0, le=60)] = 10.0
+    webhook_seconds_max: Annotated[float, Meta(gt=0, le=60)] = 15.0
     webhook_lanes: Annotated[int, Meta(ge=1, le=200)] = 8
     webhook_rotation_hours: Annotated[int, Meta(ge=0, le=24 * 31)] = 24
     webhook_failing_days_max: Annotated[int, Meta(ge=1, le=366)] = 5
