@@ -159,20 +159,26 @@ def _array(values: Sequence[int]) -> str:
 
 async def known(conn: Connection, items: Sequence[Assessed]) -> list[Known | None]:
     """What is booked under the identity of each of these events. It is the same when its digest and its upstream are,
-    of which only the name is known once the event is not kept any more."""
+    of which only the name is known once the event is not kept any more; an event comes at most 31 days before its time.
+    """
     if not items:
         return []
     cursor = await conn.execute(
         """
-        SELECT place, charges.amount, charges.digest = given.digest AND coalesce(
-          (
-            SELECT events.body -> 'upstream' IS NOT DISTINCT FROM given.body::jsonb -> 'upstream'
-            FROM events
-            WHERE events.account_id = charges.account_id AND events.time = charges.time
-              AND events.source = charges.source AND events.id = charges.id
-          ),
-          coalesce(charges.upstream, given.upstream, '') = coalesce(given.upstream, '')
-        ) AS same
+        SELECT place, charges.amount, CASE
+            WHEN charges.digest <> given.digest OR charges.upstream <> coalesce(given.upstream, '') THEN false
+            WHEN charges.upstream = '' THEN true
+            ELSE coalesce(
+              (
+                SELECT events.body -> 'upstream' IS NOT DISTINCT FROM given.body::jsonb -> 'upstream'
+                FROM events
+                WHERE events.account_id = charges.account_id AND events.time = charges.time
+                  AND events.source = charges.source AND events.id = charges.id
+                  AND received_at >= charges.time - interval '32 days'
+              ),
+              true
+            )
+          END AS same
         FROM unnest(%(account_ids)s, %(sources)s, %(ids)s, %(digests)s, %(upstreams)s, %(bodies)s)
           WITH ORDINALITY AS given(account_id, source, id, digest, upstream, body, place)
         JOIN charges USING (account_id, source, id)
@@ -226,7 +232,7 @@ SELECT account_id, source, id, charges.time,
          JOIN prices ON prices.id = price_id
          WHERE quantity > 0 AND official IS NOT NULL AND dimension <> 'request'
        ) AS lines
-FROM named JOIN charges USING (account_id, source, id) LEFT JOIN events USING (account_id, source, id)
+FROM named JOIN charges USING (account_id, source, id) LEFT JOIN events USING (account_id, time, source, id)
 """
 
 
