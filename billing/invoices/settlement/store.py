@@ -107,7 +107,8 @@ async def replace(conn: Connection, new_id: str, invoice_id: str, issuer: Issuer
     await conn.execute(REPLACE, parameters)
 
 
-# With what of a note to the wallet went off what was open of the invoice, after earlier notes and payments.
+# With what of a note to the wallet went off what was open of the invoice, after earlier notes and payments: each has
+# the time at which it was written, with the account's balance locked.
 ALL_NOTES: LiteralString = """
 SELECT * FROM (
   SELECT note.*, CASE settle WHEN 'wallet' THEN least(note.total, greatest(0, (
@@ -238,9 +239,10 @@ async def insert_payment(conn: Connection, payment: Payment, actor: str) -> None
     """Count money that is booked towards an invoice."""
     await conn.execute(
         """
-        INSERT INTO payments (account_id, id, invoice_id, amount, transaction, reference, method, paid_at, actor)
+        INSERT INTO payments (account_id, id, invoice_id, amount, transaction, reference, method, paid_at, actor,
+                              created_at)
         VALUES (%(account_id)s, %(id)s, %(invoice_id)s, %(amount)s, %(transaction)s, %(reference)s, %(method)s,
-                %(paid_at)s, %(actor)s)
+                %(paid_at)s, %(actor)s, clock_timestamp())
         """,
         {**msgspec.structs.asdict(payment), "amount": dollars(payment.amount), "actor": actor},
     )
@@ -253,9 +255,9 @@ async def reverse_payment(
     await conn.execute(
         """
         INSERT INTO payments (account_id, id, invoice_id, amount, transaction, reference, paid_at, reason, reverses,
-                              reversal, actor)
+                              reversal, actor, created_at)
         SELECT account_id, %(new_id)s, invoice_id, amount, transaction, reference, clock_timestamp(), %(reason)s, id,
-               %(reversal)s, %(actor)s
+               %(reversal)s, %(actor)s, clock_timestamp()
         FROM payments
         WHERE account_id = %(account_id)s AND id = %(id)s
         """,

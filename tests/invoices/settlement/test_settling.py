@@ -10,6 +10,7 @@ import pytest
 from billing.db.pool import Connection
 from billing.invoices.invoice import Invoice
 from billing.invoices.settlement import store
+from billing.invoices.settlement.payments import reverse
 from pricing import money
 from tests import factories
 from tests.invoices.conftest import Relay
@@ -177,6 +178,20 @@ async def test_a_payment_that_bounces_goes_out_again(books: Bookkeeper, invoice:
     assert (posting["kind"], posting["reverses"]) == ("payment", payment["transaction"])
     await books.done(url, reference="T1")
     assert (await books.standing(invoice))["status"] == "paid"
+
+
+async def test_what_went_off_the_open_amount_stays_as_it_was(
+    books: Bookkeeper, invoice: Invoice, conn: Connection
+) -> None:
+    """A bounced payment is taken back by a transaction that began before the note, and waited."""
+    payment = await books.done(f"invoices/{invoice.id}/payments", reference="T1", amount="52")
+    async with conn.transaction():
+        await conn.execute("SELECT now()")
+        lines = [{"position": 1, "amount": "10"}]
+        note = await books.done(f"invoices/{invoice.id}/credit-notes", reason="x", lines=lines)
+        assert note["off_due"] == "1.07"
+        await reverse(conn, payment["id"], reason="bounced", actor="test")
+    assert (await books.client.get(f"/v1/credit-notes/{note['id']}")).json() == note
 
 
 async def test_a_top_up_is_counted_towards_an_invoice(books: Bookkeeper, invoice: Invoice) -> None:
