@@ -101,6 +101,8 @@ def _tell(summary: Summary, file: Path) -> None:
             f"[yellow]{summary.unbilled_accounts} accounts have usage that is on no invoice: "
             f"`billing close {summary.month}` first.[/]"
         )
+    if not summary.final:
+        console().print("[yellow]This is not final: the month is not over, or not closed for every account.[/]")
     if not summary.ledger.agrees:
         different = summary.ledger.different_documents
         raise Failure(f"The ledger does not agree with {different} of them; `billing verify` says more.")

@@ -13,7 +13,6 @@ from billing.invoices.exports.month import NET_SUMS, SUMS, Ledger, Month
 from pricing import money
 
 MEMORY_BYTES_MAX = 1 << 20
-READ_BYTES = 64 << 10
 
 
 class LedgerView(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,9 +38,11 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A manifest without its files. `left_out`: files that could not be made."""
+    """A manifest without its files. `final`: the month is over and closed, so that no document will be added.
+    `left_out`: files that could not be made."""
 
     month: str
+    final: bool
     format: str
     currency: str
     invoices: int
@@ -81,6 +82,7 @@ class Manifest:
     def summary(self, month: Month, kind: str) -> Summary:
         return Summary(
             month=month.label,
+            final=month.final,
             format=kind,
             currency="USD",
             invoices=month.invoices.documents,

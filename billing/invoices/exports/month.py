@@ -37,7 +37,7 @@ NET_SUMS = ("subtotal", "tax", "tax_included", "total")
 """What credit notes have, too."""
 
 ROOM = files("billing.invoices.exports")
-UNBILLED = (ROOM / "unbilled.sql").read_text()
+OUTLOOK = (ROOM / "outlook.sql").read_text()
 
 Sort = Literal["invoice", "credit_note"]
 Document = InvoiceView | CreditNoteView
@@ -112,12 +112,13 @@ class Documents(msgspec.Struct, frozen=True, kw_only=True):
 
 class Month(msgspec.Struct, frozen=True, kw_only=True):
     """A month as it is to be exported. `made_at` is when the last of its documents was made; `unbilled_accounts` have
-    usage of periods of the month, or of earlier ones, that is on no invoice yet."""
+    usage of periods of the month, or of earlier ones, that is on no invoice yet; `final`: no document will be added."""
 
     label: str
     documents: dict[Sort, Documents]
     made_at: datetime | None
     unbilled_accounts: int
+    final: bool
 
     @property
     def invoices(self) -> Sums:
@@ -158,8 +159,8 @@ async def find(conn: Connection, label: str) -> Month:
         raise Invalid("invalid_period", str(fault)) from None
     parameters = {"label": label, "after": utc.start - OFFSET_MAX, "until": utc.end + OFFSET_MAX, "first": utc.start}
     rows = await (await conn.execute(OVERVIEW, parameters)).fetchall()
-    unbilled = await (await conn.execute(UNBILLED, parameters)).fetchone()
-    assert unbilled is not None
+    outlook = await (await conn.execute(OUTLOOK, parameters)).fetchone()
+    assert outlook is not None
     return Month(
         label=label,
         documents={
@@ -167,7 +168,7 @@ async def find(conn: Connection, label: str) -> Month:
             "credit_note": _documents([row for row in rows if row["sort"] == "credit_note"]),
         },
         made_at=max((row["made_at"] for row in rows), default=None),
-        unbilled_accounts=unbilled["accounts"],
+        **outlook,
     )
 
 

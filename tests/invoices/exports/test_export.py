@@ -83,6 +83,24 @@ async def test_the_totals_are_the_ledgers(relay: Relay, label: str) -> None:
     assert totals["total"] == totals["amount_exact"] + totals["residue"]
 
 
+async def test_it_says_whether_documents_may_be_added(relay: Relay) -> None:
+    """Until the month is over everywhere, and closed for all that were there: also for who used nothing so far."""
+    assert (await export(relay, "ndjson"))[1]["final"] is True
+    assert (await export(relay, "ndjson", f"{datetime.now(UTC):%Y-%m}"))[1]["final"] is False
+    account = await relay.account()
+    assert (await export(relay, "ndjson"))[1]["final"] is True
+    async with relay.pool.connection() as conn:
+        await conn.execute("UPDATE accounts SET created_at = '2026-09-30T23:00Z' WHERE id = %s", [account])
+    manifest = (await export(relay, "ndjson"))[1]
+    assert (manifest["final"], manifest["unbilled_accounts"]) == (False, 0)
+    assert (await relay.close(MONTH, account)).outcome == "empty"
+    assert (await export(relay, "ndjson"))[1]["final"] is True
+    later = await relay.account()
+    await relay.use(later, "2026-09-30T23:00Z")
+    manifest = (await export(relay, "ndjson"))[1]
+    assert (manifest["final"], manifest["unbilled_accounts"]) == (False, 1)
+
+
 async def test_an_archive_has_all_files_and_says_which(relay: Relay) -> None:
     content, manifest = await export(relay, "zip", pdf=True)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -224,7 +242,7 @@ async def test_the_command(relay: Relay, fresh_database: str, tmp_path) -> None:
     assert (status, archive.read_bytes()) == (0, expected)
     assert "4 invoices and 0 credit notes of 2026-09" in said
     assert "The ledger agrees" in said
-    status, _ = await run(MONTH, "--format", "csv", "-o", str(table))
+    status, said = await run(MONTH, "--format", "csv", "-o", str(table))
     expected, manifest = await export(relay, "csv")
     assert (status, table.read_bytes()) == (0, expected)
     assert json.loads((tmp_path / "september.csv.manifest.json").read_text()) == manifest
@@ -233,9 +251,15 @@ async def test_the_command(relay: Relay, fresh_database: str, tmp_path) -> None:
         "september.csv.manifest.json",
         "september.zip",
     ]
+    assert "not final" not in said
     status, said = await run(MONTH, "-o", str(archive))
     assert status == 1
     assert "--force" in said
+    async with relay.pool.connection() as conn:
+        await conn.execute("UPDATE accounts SET created_at = '2026-09-30Z' WHERE id = %s", [await relay.account()])
+    status, said = await run(MONTH, "-o", str(archive), "--force")
+    assert status == 0
+    assert "This is not final" in said
     async with relay.pool.connection() as conn:
         await conn.execute("UPDATE usage_rollups SET amount = amount + 1 WHERE billed >= '2026-09-19'")
     status, said = await run(MONTH, "-o", str(archive), "--force")
