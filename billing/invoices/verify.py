@@ -36,11 +36,6 @@ BATCH = 500
 """Invoices compared at a time, so that memory does not grow with the book."""
 
 
-async def differences(conn: Connection) -> list[str]:
-    """What is wrong with the invoices, a sentence for each fault; empty when nothing is."""
-    return [difference for part in PARTS for difference in await part(conn)]
-
-
 async def _unlike_their_usage(conn: Connection) -> list[str]:
     return _first([sentence async for sentence in _line_differences(conn)])
 
@@ -49,18 +44,12 @@ async def _broken(check: bytes, conn: Connection) -> list[str]:
     return _first([next(iter(row.values())) for row in await (await conn.execute(check)).fetchall()])
 
 
-PARTS: tuple[Part, ...] = (
-    _unlike_their_usage,
-    *(partial(_broken, check) for check in CHECKS),
-)
-"""All that `differences` looks at, to be looked at one by one: one that fails does not hide what the others find."""
-
 SERIES: tuple[Part, ...] = tuple(partial(_broken, check) for check in CHECKS if b"invoice_series" in check)
 OF_ACCOUNTS: tuple[Part, ...] = (
     _unlike_their_usage,
     *(partial(_broken, check) for check in CHECKS if b"invoice_series" not in check),
 )
-"""The same, parted: what can be looked at for all accounts together only, and what for each."""
+"""What can be looked at for all accounts together only, and what for each."""
 
 
 def _first(found: list[str]) -> list[str]:

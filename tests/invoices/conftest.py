@@ -8,8 +8,8 @@ from itertools import count
 import msgspec
 import pytest
 
-from billing.db.pool import Pool, open_pool
-from billing.invoices import store
+from billing.db.pool import Connection, Pool, open_pool
+from billing.invoices import store, verify
 from billing.invoices.close import Result, close_month
 from billing.invoices.invoice import Invoice
 from billing.ledger.store import Posting, post
@@ -21,6 +21,11 @@ from pricing import book, money
 from tests import factories
 
 ids = count()
+
+
+async def differences(conn: Connection) -> list[str]:
+    """What the proof finds wrong with the invoices."""
+    return [found for part in (*verify.OF_ACCOUNTS, *verify.SERIES) for found in await part(conn)]
 
 
 def instant(text: str) -> datetime:

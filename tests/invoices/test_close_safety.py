@@ -7,9 +7,9 @@ import pytest
 from psycopg_pool import PoolTimeout
 
 from billing.db.pool import Connection, open_pool
-from billing.invoices import close, store, verify
+from billing.invoices import close, store
 from billing.invoices.close import Result, close_month
-from tests.invoices.conftest import Relay
+from tests.invoices.conftest import Relay, differences
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +39,7 @@ async def sequences(relay: Relay) -> list[int]:
 async def proved(relay: Relay) -> None:
     """The book is without a difference, every invoice's numbers without a gap."""
     async with relay.pool.connection() as conn:
-        assert await verify.differences(conn) == []
+        assert await differences(conn) == []
 
 
 async def test_every_account_is_closed_and_progress_is_told(own_relay: Relay) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from billing.db.pool import Connection
-from billing.invoices import verify
-from tests.invoices.conftest import Relay
+from tests.invoices.conftest import Relay, differences
 from tests.serving import billing
 
 
@@ -68,11 +67,11 @@ async def test_killed_in_the_middle_it_is_run_again(own_relay: Relay, fresh_data
         closing.kill()
         closing.wait()
         assert made
-        assert await verify.differences(conn) == []
+        assert await differences(conn) == []
         code, output = close(fresh_database, "2026-10")
         assert code == 0, output
         assert await sequences(conn) == list(range(1, 61))
-        assert await verify.differences(conn) == []
+        assert await differences(conn) == []
 
 
 async def sequences(conn: Connection) -> list[int]:

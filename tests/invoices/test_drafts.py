@@ -6,12 +6,12 @@ import httpx
 import pytest
 
 from billing.db.pool import Connection
-from billing.invoices import line_events, verify
+from billing.invoices import line_events
 from billing.invoices.invoice import Invoice
 from billing.pages import Page
 from pricing import money
 from tests import factories
-from tests.invoices.conftest import Relay
+from tests.invoices.conftest import Relay, differences
 
 pytestmark = pytest.mark.anyio
 
@@ -162,7 +162,7 @@ async def test_a_grant_of_the_next_period_is_not_on_the_invoice(
     statement = await client.get("/v1/statements", params={"account": account, "from": "2026-11-01"})
     assert statement.json()["statement"]["grants"] == "5"
     async with relay.pool.connection() as conn:
-        found = [text for text in await verify.differences(conn) if shown["number"] in text]
+        found = [text for text in await differences(conn) if shown["number"] in text]
     assert found == []
 
 

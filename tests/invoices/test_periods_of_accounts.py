@@ -9,11 +9,11 @@ import pytest
 
 from billing import chores
 from billing.invoices import account as accounts
-from billing.invoices import close, verify
+from billing.invoices import close
 from billing.invoices.close import Result
 from billing.invoices.periods import Period
 from pricing import money
-from tests.invoices.conftest import Relay, instant
+from tests.invoices.conftest import Relay, differences, instant
 
 pytestmark = pytest.mark.anyio
 
@@ -147,7 +147,7 @@ async def test_all_that_is_due_is_closed_by_the_chore_in_any_number_of_processes
     async with relay.pool.connection() as conn:
         cursor = await conn.execute("SELECT count(*) AS made, max(sequence) AS last FROM invoices")
         assert await cursor.fetchone() == {"made": 18, "last": 18}
-        assert await verify.differences(conn) == []
+        assert await differences(conn) == []
 
 
 async def test_a_running_month_is_closed_only_for_periods_that_are_over(relay: Relay) -> None:

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.invoices import verify
 from billing.invoices.taxes import Rate, added, included, taxes_of
 from pricing import money
-from tests.invoices.conftest import Relay
+from tests.invoices.conftest import Relay, differences
 
 pytestmark = pytest.mark.anyio
 
@@ -111,7 +110,7 @@ async def test_a_tax_on_top_is_taken_from_the_wallet_and_the_statement_meets_the
     october = await client.get(f"/v1/statements?account={account}&from=2026-10-01&to=2026-11-01")
     assert october.json()["statement"] == shown["statement"]
     async with relay.pool.connection() as conn:
-        assert [found for found in await verify.differences(conn) if invoice.number in found] == []
+        assert [found for found in await differences(conn) if invoice.number in found] == []
 
 
 async def test_a_tax_within_is_taken_from_revenue_and_the_wallet_is_as_it_was(
@@ -128,7 +127,7 @@ async def test_a_tax_within_is_taken_from_revenue_and_the_wallet_is_as_it_was(
     held = await books(relay, account)
     assert (held["taxes"], held["revenue"]) == (usd("1.50"), usd("15"))
     async with relay.pool.connection() as conn:
-        assert [found for found in await verify.differences(conn) if invoice.number in found] == []
+        assert [found for found in await differences(conn) if invoice.number in found] == []
 
 
 async def test_reverse_charge_prints_its_text_and_charges_nothing(client: httpx.AsyncClient, relay: Relay) -> None:

@@ -6,10 +6,9 @@ import pytest
 
 from billing.credits.giving import give
 from billing.credits.grants import NewGrant
-from billing.invoices import verify
 from billing.invoices.tax_store import add_rate, assign
 from billing.invoices.taxes import Rate
-from tests.invoices.conftest import Relay, instant
+from tests.invoices.conftest import Relay, differences, instant
 
 pytestmark = pytest.mark.anyio
 
@@ -81,10 +80,10 @@ async def test_what_is_broken_is_named(own_relay: Relay, what: str) -> None:
     await own_relay.invoiced("2026-10", account)
     change, sentences = BREAKS[what]
     async with own_relay.pool.connection() as conn:
-        assert await verify.differences(conn) == []
+        assert await differences(conn) == []
         await conn.execute("SET session_replication_role = replica")  # no triggers: nothing guards the tables now
         await conn.execute(change)
-        found = await verify.differences(conn)
+        found = await differences(conn)
     for sentence in sentences:
         assert any(sentence in difference for difference in found), found
 
@@ -134,9 +133,9 @@ async def test_what_is_broken_of_taxes_credits_and_corrections_is_named(own_rela
     assert [line.correction_of is None for line in invoice.lines] == [True, True, False, False]
     change, sentences = TAXED[what]
     async with own_relay.pool.connection() as conn:
-        assert await verify.differences(conn) == []
+        assert await differences(conn) == []
         await conn.execute("SET session_replication_role = replica")
         await conn.execute(change)
-        found = await verify.differences(conn)
+        found = await differences(conn)
     for sentence in sentences:
         assert any(sentence in difference for difference in found), found

@@ -1,12 +1,11 @@
 """What has become of an invoice, and the payments that are counted towards it. Pure; amounts are picodollars."""
 
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 
 Status = Literal["open", "partly_paid", "paid", "overdue", "void"]
-STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):

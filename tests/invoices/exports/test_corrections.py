@@ -15,10 +15,9 @@ import pytest
 
 from billing.accounts import keys
 from billing.app import create_app
-from billing.invoices import verify
 from billing.invoices.exports import month as months
 from billing.invoices.periods import label_of
-from tests.invoices.conftest import Relay
+from tests.invoices.conftest import Relay, differences
 from tests.invoices.exports.test_export import export
 from tests.invoices.settlement.conftest import Bookkeeper, taxed
 from tests.serving import ADMIN_KEY
@@ -138,7 +137,7 @@ async def test_every_table_comes_to_what_the_ledger_took(own_relay: Relay, books
         counts = (manifest["invoices"], manifest["credit_notes"])
         assert counts == tuple(sum(one["document"] == sort for one in shown) for sort in signs)
     async with own_relay.pool.connection() as conn:
-        assert await verify.differences(conn) == []
+        assert await differences(conn) == []
 
 
 async def test_billed_costs_are_what_is_to_be_paid(own_relay: Relay, books: Bookkeeper) -> None:
