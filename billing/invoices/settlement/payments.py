@@ -43,6 +43,7 @@ async def pay(conn: Connection, asked: Pay) -> Payment:
     if amount > standing.open or amount == 0:
         detail = f"{money.format(standing.open)} of invoice {invoice.number} is open; book what is more as a top-up."
         raise Unprocessable("payment_too_large", detail)
+    await _check_day(conn, invoice.account_id, asked.paid_at)
     known = await store.money_in(conn, invoice.account_id, asked.reference)
     if asked.from_top_up:
         top_up = _top_up(known, asked.reference)
@@ -78,6 +79,16 @@ async def pay(conn: Connection, asked: Pay) -> Payment:
     return await _found(conn, payment.id)
 
 
+async def _check_day(conn: Connection, account_id: str, paid_at: datetime | None) -> None:
+    """Raises Unprocessable for a day on which nobody can have paid yet, or any more."""
+    if paid_at is None:
+        return
+    if paid_at > (await ledger.lock(conn, account_id)).now:
+        raise Unprocessable("future", "Nobody has paid in the future: paid_at is after now.")
+    if paid_at < EARLIEST:
+        raise Unprocessable("too_early", f"Money cannot be booked before {EARLIEST:%Y-%m-%d}; see paid_at.")
+
+
 def _top_up(known: list[store.MoneyIn], reference: str) -> store.MoneyIn:
     """The top-up of a reference that has most left. Raises NotFound."""
     top_ups = [one for one in known if one.kind == "top_up"]
@@ -94,10 +105,6 @@ async def _book(
         if one.kept:
             how = "as a top-up: count that towards the invoice" if one.kind == "top_up" else "already"
             raise Conflict("payment_exists", f"{asked.reference} is booked {how} (transaction {one.transaction}).")
-    if asked.paid_at is not None and asked.paid_at > datetime.now(UTC):
-        raise Unprocessable("future", "Money cannot be booked into the future: paid_at is after now.")
-    if asked.paid_at is not None and asked.paid_at < EARLIEST:
-        raise Unprocessable("too_early", f"Money cannot be booked before {EARLIEST:%Y-%m-%d}; see paid_at.")
     posting = Posting(
         account_id=account_id,
         kind="payment",

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -140,6 +141,26 @@ async def test_the_same_key_is_the_same_note(books: Bookkeeper, invoice: Invoice
     assert (await books.client.post(f"/v1/{url}", json=body)).json()["code"] == "idempotency_key"
 
 
+async def test_the_same_key_has_the_same_answer_of_every_request(books: Bookkeeper, invoice: Invoice) -> None:
+    async def twice(url: str, **body: object) -> dict[str, Any]:
+        first, again = [await books.post(url, key=f"{invoice.id} {url}", **body) for _ in range(2)]
+        assert (first.status_code, again.status_code, again.json()) == (201, 201, first.json())
+        done: dict[str, Any] = first.json()
+        return done
+
+    account = f"accounts/{invoice.account_id}"
+    top_up = await twice(f"{account}/top-ups", amount="60", reference="T0")
+    await twice(f"{account}/refunds", transaction=top_up["transaction"], amount="1", reason="x")
+    await twice(f"{account}/adjustments", amount="-1", reason="x")
+    grant = await twice(f"{account}/grants", amount="1", category="promotional")
+    await twice(f"{account}/grants/{grant['id']}/void", reason="x")
+    payment = await twice(f"invoices/{invoice.id}/payments", reference="T1", amount="1")
+    await twice(f"payments/{payment['id']}/reverse", reason="x")
+    new = await twice(f"invoices/{invoice.id}/replace", reason="x")
+    await twice(f"invoices/{new['id']}/credit-notes", reason="x", lines=[{"position": 1, "amount": "1"}])
+    await twice(f"invoices/{new['id']}/void", reason="x")
+
+
 async def test_an_invoice_is_paid_in_parts(books: Bookkeeper, invoice: Invoice) -> None:
     url = f"invoices/{invoice.id}/payments"
     first = await books.done(url, reference="T1", amount="50", method="transfer")
@@ -199,6 +220,8 @@ async def test_a_top_up_is_counted_towards_an_invoice(books: Bookkeeper, invoice
     top_up = await books.done(f"accounts/{invoice.account_id}/top-ups", amount="60", reference="T1")
     assert await books.refused(url, reference="T1") == (409, "payment_exists")
     assert await books.refused(url, reference="T2", from_top_up=True) == (404, "unknown_top_up")
+    for day, code in (("2199-01-01T00:00:00Z", "future"), ("2019-01-01T00:00:00Z", "too_early")):
+        assert await books.refused(url, reference="T1", from_top_up=True, paid_at=day) == (422, code)
     payment = await books.done(url, reference="T1", from_top_up=True, amount="50")
     assert (payment["transaction"], await books.balance(invoice)) == (top_up["transaction"], "6.93")
     refunds, asked = f"accounts/{invoice.account_id}/refunds", {"transaction": top_up["transaction"], "reason": "x"}
