@@ -125,9 +125,9 @@ async def advance(conn: Connection, account_id: str, end: datetime, next_end: da
     )
 
 
-async def expect(conn: Connection, account_id: str, end: datetime) -> None:
-    """Note when the account's first open period ends."""
-    await conn.execute("UPDATE balances SET period_ends_at = %s WHERE account_id = %s", [end, account_id])
+async def expect(conn: Connection, account_id: str, at: datetime) -> None:
+    """Note when to look at the account again: when its first open period ends, or before."""
+    await conn.execute("UPDATE balances SET period_ends_at = %s WHERE account_id = %s", [at, account_id])
 
 
 async def closings(conn: Connection, account_ids: Collection[str]) -> dict[str, datetime]:

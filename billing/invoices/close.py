@@ -48,6 +48,9 @@ DUE_WORKERS = 2
 
 DUE_AT_ONCE = 500
 
+LOOK_AGAIN = timedelta(days=1)
+"""How soon an account is looked at again of which nothing is closed yet: an earlier history may come in."""
+
 Outcome = Literal["invoiced", "empty", "already_closed", "parked", "refused", "failed"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
@@ -236,8 +239,9 @@ async def close_due(conn: Connection, settings: Settings, account_id: str, calcu
     due_at = max(period.end, account.created_at) + timedelta(hours=settings.close_after_hours)
     if account.now >= due_at:
         return await _close(conn, settings, account, period, calculator)
-    if account.period_ends_at != period.end:
-        await accounts.expect(conn, account_id, period.end)
+    look_at = period.end if account.open_from else min(period.end, account.now + LOOK_AGAIN)
+    if account.period_ends_at != look_at:
+        await accounts.expect(conn, account_id, look_at)
     return None
 
 

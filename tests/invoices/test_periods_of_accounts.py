@@ -120,6 +120,19 @@ async def test_the_service_closes_what_is_over_in_order(relay: Relay) -> None:
     assert await close_due(relay, account) == []
 
 
+async def test_a_history_that_comes_later_is_not_kept_waiting_for_the_month_that_runs(relay: Relay) -> None:
+    account = await relay.account()
+    await change(relay, account, created_at=datetime.now(UTC) - timedelta(days=2))
+    assert await close_due(relay, account, hours=24 * 31) == []
+    async with relay.pool.connection() as conn:
+        found = await accounts.get(conn, account)
+        assert found is not None
+        assert found.period_ends_at is not None
+        assert found.period_ends_at <= found.now + timedelta(days=1)
+    await relay.use(account, "2026-09-15T00:00Z")
+    assert (await close_due(relay, account))[0].outcome == "invoiced"
+
+
 async def test_late_usage_is_waited_for(relay: Relay) -> None:
     account = await relay.account()
     await change(relay, account, created_at=instant("2026-09-01T00:00Z"))
