@@ -17,8 +17,7 @@ from pricing import money
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """A customer. Days are those of `time_zone`; name, email, address and `tax_id` are printed on invoices;
-    `country` is in structured ones.
+    """A customer. Days are those of `time_zone`; name, email, address, `country` and `tax_id` are printed on invoices.
 
     Periods begin on `anchor_day` of the month, by `time_zone`; what these are changed to, the next period follows.
     `payment_days` is how long an invoice may wait to be paid; null: as long as everybody's.

@@ -24,7 +24,7 @@ from pricing import money
 from pricing.policies import Policy
 
 PAGE = 100
-COUNTRY = "Two letters (ISO 3166-1), for structured invoices."
+COUNTRY = "Two letters (ISO 3166-1): the last line of the address."
 
 
 class TermsNow(msgspec.Struct, frozen=True, kw_only=True):

@@ -160,15 +160,19 @@ def span(start: datetime, end: datetime, time_zone: str, language: Language) -> 
 
 
 def _parties(issuer: Issuer, customer: Customer, words: dict[str, str]) -> list[Party]:
-    said = [_party(words["from"], issuer.name, issuer.address, issuer.tax_id, words)]
     email = [customer.email] if customer.email else []
-    bought = _party(words["to"], customer.name, customer.address or "", customer.tax_id, words)
-    return [*said, msgspec.structs.replace(bought, lines=[*bought.lines, *email])]
+    bought = _party(words["to"], customer, words)
+    return [_party(words["from"], issuer, words), msgspec.structs.replace(bought, lines=[*bought.lines, *email])]
 
 
-def _party(head: str, name: str, address: str, tax_id: str | None, words: dict[str, str]) -> Party:
-    tax = [words["tax_id"].format(id=tax_id)] if tax_id else []
-    return Party(head, name, [*filter(None, address.splitlines()), *tax])
+def _party(head: str, who: Issuer | Customer, words: dict[str, str]) -> Party:
+    """The country by its code is the last line of the address, as it is of one that names it so itself."""
+    lines = [line for line in (who.address or "").splitlines() if line]
+    if who.country and (not lines or lines[-1].strip() != who.country):
+        lines.append(who.country)
+    if who.tax_id:
+        lines.append(words["tax_id"].format(id=who.tax_id))
+    return Party(head, who.name, lines)
 
 
 def _facts(shown: InvoiceView, language: Language) -> list[Fact]:

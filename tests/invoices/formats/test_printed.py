@@ -85,6 +85,16 @@ def test_amounts_keep_every_digit(number: str, text: str) -> None:
     assert amount(number) == text
 
 
+@pytest.mark.parametrize(
+    ("address", "printed"),
+    [(None, ["IE"]), ("Quay 1\nDublin", ["Quay 1", "Dublin", "IE"]), ("Dublin\nIE", ["Dublin", "IE"])],
+)
+def test_a_party_has_its_country(address: str | None, printed: list[str]) -> None:
+    customer = Customer(name="Ada", email="ada@example.com", address=address, tax_id="IE1", country="IE")
+    shown = msgspec.structs.replace(VIEWS["mixed"], customer=customer)
+    assert sheet(shown, "en").parties[1].lines == [*printed, "Tax ID IE1", "ada@example.com"]
+
+
 def test_dimensions_in_words() -> None:
     assert dimension("image:hd:1024x1792", "en") == "Image hd 1024x1792"
     assert dimension("cached_input", "zh") == "缓存输入"
