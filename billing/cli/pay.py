@@ -7,12 +7,13 @@ import msgspec
 
 from billing import idempotency
 from billing.audit.log import COMMAND_LINE as ACTOR
+from billing.cli import Failure
 from billing.cli._database import run_with_pool
 from billing.cli._input import Instant, checked
 from billing.cli._print import as_json_option, console, exact, print_json
 from billing.db.pool import Connection, Pool
 from billing.invoices.settlement.api import NewPayment, payment_asked
-from billing.invoices.settlement.payments import pay
+from billing.invoices.settlement.payments import found, pay
 from billing.invoices.settlement.views import PaymentView, payment_view
 from billing.settings import Settings
 from pricing import money
@@ -50,9 +51,16 @@ def command(
 
         key = f"pay {invoice} {amount or ''} {reference}"[:255]
         request = msgspec.json.encode(asked)
-        return await idempotency.once(pool, actor=ACTOR, key=key, request=request, kind=PaymentView, work=work)
+        made = await idempotency.once(pool, actor=ACTOR, key=key, request=request, kind=PaymentView, work=work)
+        async with pool.connection() as conn:
+            return payment_view(await found(conn, made.id))
 
     payment = run_with_pool(once)
+    if payment.reversed_at:
+        raise Failure(
+            f"The payment {payment.id} by {reference} does not count any more ({payment.reason}). "
+            "Another payment needs another --reference."
+        )
     if as_json:
         print_json(payment)
     else:

@@ -31,6 +31,9 @@ def test_an_invoice_is_paid_credited_and_replaced(billing: Billing, invoice: Inv
     assert (again["amount"], again["reference"]) == ("50", "T1")
     new = printed(billing("credit-note", invoice.id, "--reason", "moved", "--replace", "--json"))
     assert (new["standing"]["open"], new["standing"]["replaces"]) == ("3.07", invoice.id)
+    moved = billing(*pay)
+    assert moved.exit_code == 1
+    assert "by T1 does not count any more (moved)" in moved.stderr
     noted = billing("credit-note", new["id"], "--reason", "outage", "--line", "1=3", "--line", "2")
     assert noted.exit_code == 0, noted.output
     assert f"$23.10 of invoice {new['number']}, to the wallet" in noted.output

@@ -76,7 +76,7 @@ async def pay(conn: Connection, asked: Pay) -> Payment:
         reference=asked.reference,
         transaction=transaction,
     )
-    return await _found(conn, payment.id)
+    return await found(conn, payment.id)
 
 
 async def _check_day(conn: Connection, account_id: str, paid_at: datetime | None) -> None:
@@ -125,9 +125,9 @@ async def reverse(conn: Connection, payment_id: str, *, reason: str, actor: str)
     Money that came in for the invoice goes out again, whatever the wallet holds; a top-up stays in the wallet, and is
     counted towards the invoice no longer. Raises NotFound, or Conflict for one that is taken back already.
     """
-    payment = await _found(conn, payment_id)
+    payment = await found(conn, payment_id)
     await ledger.lock(conn, payment.account_id)
-    payment = await _found(conn, payment_id)
+    payment = await found(conn, payment_id)
     if payment.reversed_at is not None:
         raise Conflict("payment_reversed", f"Payment {payment_id} was taken back already.")
     reversal = await _take_back(conn, payment, reason, actor)
@@ -142,7 +142,7 @@ async def reverse(conn: Connection, payment_id: str, *, reason: str, actor: str)
         reason=reason,
         reversal=reversal,
     )
-    return await _found(conn, payment_id)
+    return await found(conn, payment_id)
 
 
 async def _take_back(conn: Connection, payment: Payment, reason: str, actor: str) -> int | None:
@@ -170,7 +170,8 @@ async def move(conn: Connection, payment: Payment, *, to: str, reason: str, acto
     await store.insert_payment(conn, moved, actor)
 
 
-async def _found(conn: Connection, payment_id: str) -> Payment:
+async def found(conn: Connection, payment_id: str) -> Payment:
+    """Raises NotFound."""
     payment = await store.payment(conn, payment_id)
     if payment is None:
         raise NotFound("unknown_payment", f"There is no payment {payment_id[:80]}.")
