@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -32,6 +33,11 @@ from tests.serving import ADMIN_KEY, Server, serving
 GIVEN = os.environ.get("BILLING_TEST_DATABASE_URL")
 FOLDER = "RELAY_TEST_FOLDER"  # how the workers learn of the run's folder
 DATABASE_SETTINGS = {"shared_buffers": "64MB", "max_connections": "60"}
+
+
+# A busy machine is slow, and no test fails for that.
+hypothesis.settings.register_profile("ours", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("ours")
 
 
 def pytest_configure(config: pytest.Config) -> None:
