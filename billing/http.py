@@ -65,6 +65,8 @@ class StrictRequest(Request[Any, Principal, State]):
             raise WrongType("content_type", f"Content-Type must be {' or '.join(accepted)}, {named}.")
         if parameters.get("charset", "utf-8").lower() != "utf-8":
             raise WrongType("charset", "JSON is UTF-8; no other charset is read here.")
+        if self.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+            raise WrongType("content_encoding", "Send the body as it is, without Content-Encoding.")
         return given
 
 

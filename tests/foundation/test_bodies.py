@@ -121,6 +121,13 @@ async def test_another_content_type(probe, kind):
     assert "application/json" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip"])
+async def test_a_packed_body(probe, encoding):
+    headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+    answer = await probe.post("/probe/thing", content=b"{}", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "content_encoding")
+
+
 async def test_json_is_utf_8(probe):
     assert (await send(probe, b"{}", "application/json; charset=UTF-8")).status_code == 201
     assert (await send(probe, b"{}", "application/json; charset=latin-1")).status_code == 415
