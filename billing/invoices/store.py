@@ -185,6 +185,13 @@ async def find(conn: Connection, invoice_id: str, account_id: str | None) -> Inv
     return found[0] if found and account_id in (None, found[0].account_id) else None
 
 
+async def find_named(conn: Connection, name: str) -> Invoice | None:
+    """The invoice of this id or number, any account's."""
+    cursor = await conn.execute("SELECT * FROM invoices WHERE id = %(name)s OR number = %(name)s", {"name": name})
+    found = await _invoices(conn, await cursor.fetchall())
+    return found[0] if found else None
+
+
 async def find_all(conn: Connection, ids: list[str]) -> list[Invoice]:
     """These invoices, as far as they exist."""
     cursor = await conn.execute("SELECT * FROM invoices WHERE id = ANY(%s) ORDER BY id", [ids])

@@ -160,7 +160,10 @@ async def test_from_the_command_line(own_relay: Relay, fresh_database: str, tmp_
     target = tmp_path / "invoice.pdf"
     assert run(invoice_id, "--format", "pdf", "--lang", "zh", "-o", str(target)) == (0, "")
     assert target.read_bytes().startswith(b"%PDF-1.7")
+    by_number = tmp_path / "october.focus.csv"
+    assert run(number, "-o", str(by_number)) == (0, "")
     code, output = run(invoice_id, "--format", "focus.csv")
+    assert output == by_number.read_text()
     assert (code, number in output) == (0, True)
     code, output = run("inv_none")
     assert (code, output.strip()) == (1, "Error: There is no invoice inv_none.")
