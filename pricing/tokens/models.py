@@ -32,7 +32,7 @@ class Model(msgspec.Struct, frozen=True):
     layout: Layout = "namespace"
     reasons: bool = False  # bills hidden reasoning tokens as output
     images: ImageRule = Unknown()
-    hidden: bool = False  # adds tokens to every prompt that cannot be known (o1-preview: 24 to 51 in 30 of 30)
+    hidden: bool = False  # adds tokens to prompts that cannot be known (o1-preview: 24 to 51 in 30 of 30; o1-mini: 7)
     preamble: int = 0  # tokens that the Responses API may put in front of the input, at most
     by_token: bool = True  # False where the endpoint bills characters, seconds or images instead
     seen: bool = True  # recordings of this family were counted
@@ -58,13 +58,17 @@ _FAMILIES: Final[list[tuple[str, Model]]] = [
     (r"tts-", Model("tts", _O200K, "speech", by_token=False)),
     (r"gpt-4o(-mini)?-tts", Model("speech", _O200K, "speech")),
     (r"dall-e", Model("dall-e", _O200K, "image", by_token=False)),
+    (r"gpt-image-1(-mini)?$", Model("gpt-image-1", _O200K, "image")),
     (r"gpt-image|chatgpt-image", Model("image", _O200K, "image")),
     (r"(omni|text)-moderation", Model("moderation", _CL100K, "moderation")),
-    (r"text-embedding-", Model("embedding", _CL100K, "embedding")),
+    (r"text-embedding-(ada|3)", Model("embedding", _CL100K, "embedding")),
     (r"(text|code)-(similarity|search)-", Model("embedding-001", "r50k_base", "embedding")),
     (r"gpt-3\.5-turbo-instruct", Model("gpt-3.5-turbo-instruct", _CL100K, "completion")),
     (r"(davinci|babbage)-002|davinci:2023|babbage:2023", Model("gpt-3-002", _CL100K, "completion")),
-    (r"text-davinci-(00[23]|edit)|code-|(davinci|cushman)-codex", Model("gpt-3-p50k", "p50k_base", "completion")),
+    (
+        r"text-davinci-(00[23]|edit)|code-(davinci|cushman)|(davinci|cushman)-codex",
+        Model("gpt-3-p50k", "p50k_base", "completion"),
+    ),
     (r"text-(davinci|curie|babbage|ada)-001|(davinci|curie|babbage|ada)\b", Model("gpt-3", "r50k_base", "completion")),
     (r"gpt-3\.5-turbo-0301", _chat("gpt-3.5-turbo-0301", _CL100K, "launch")),
     (r"gpt-3\.5-turbo(-16k)?-0613", _chat("gpt-3.5-turbo-0613", _CL100K, "snapshot")),
@@ -79,12 +83,13 @@ _FAMILIES: Final[list[tuple[str, Model]]] = [
     (r".*(-search|-deep-research|:online)", _chat("search", hidden=True)),
     (r"gpt-4o-mini", _chat("gpt-4o-mini", images=Tiles(2833, 5667))),
     (r"gpt-4o|chatgpt-4o", _chat("gpt-4o", images=GPT4O_TILES)),
+    (r"gpt-4-1106-preview", _chat("gpt-4-turbo", _CL100K, images=GPT4O_TILES, seen=False)),
     (r"gpt-4-(turbo|vision|\d{4}-vision|0125|1106)", _chat("gpt-4-turbo", _CL100K, images=GPT4O_TILES)),
     (r"gpt-4$", _chat("gpt-4", _CL100K, "snapshot", undated=True)),
     (r"gpt-4(-32k|-8k)?(-0314|-0613|$)", _chat("gpt-4", _CL100K, "snapshot")),
     (r"gpt-4-", _chat("gpt-4", _CL100K, "snapshot", seen=False)),
     (r"o1-preview", _chat("o1-preview", layout="reasoning", reasons=True, hidden=True)),
-    (r"o1-mini", _reasoning("o1-mini", "namespace", seen=False)),
+    (r"o1-mini", _reasoning("o1-mini", "namespace", seen=False, hidden=True)),
     (
         r"o1",
         _reasoning("o1", "reasoning", Tiles(75, 150, recorded=False), hidden=True),

@@ -33,6 +33,10 @@ from pricing.tokens import model
         ("gpt-6-astra", "gpt-6", "o200k_base"),
         ("gpt-audio-2025-08-28", "gpt-audio", "o200k_base"),
         ("gpt-realtime", "gpt-audio", "o200k_base"),
+        ("code-davinci-002", "gpt-3-p50k", "p50k_base"),
+        ("text-embedding-ada-002-v2", "embedding", "cl100k_base"),
+        ("gpt-image-1", "gpt-image-1", "o200k_base"),
+        ("gpt-image-1.5", "image", "o200k_base"),
         ("gpt-3.5-turbo-instruct:20230824-v2", "gpt-3.5-turbo-instruct", "cl100k_base"),
         ("davinci:2023-07-21-v2", "gpt-3-002", "cl100k_base"),
         ("text-davinci-003", "gpt-3-p50k", "p50k_base"),
@@ -49,7 +53,19 @@ def test_a_name_has_its_family(name: str, family: str, encoding: str) -> None:
     assert (found.family, found.encoding) == (family, encoding)
 
 
-@pytest.mark.parametrize("name", ["", "claude-3-opus", "llama-3-70b", "gpt", "my-deployment", "x" * 1000])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "claude-3-opus",
+        "code-llama-34b",
+        "text-embedding-004",
+        "text-embedding-v3",
+        "gpt",
+        "my-deployment",
+        "x" * 1000,
+    ],
+)
 def test_a_name_of_no_family_is_unknown(name: str) -> None:
     assert model(name) is None
 
