@@ -3,6 +3,7 @@
 Nothing here raises for what a customer or an upstream may have sent; what cannot be counted is `Uncounted`.
 """
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from math import ceil
@@ -16,12 +17,15 @@ from pricing.tokens.chat import count_chat
 from pricing.tokens.limits import DEFAULT, Limits, check
 from pricing.tokens.models import Model, model
 from pricing.tokens.responses import count_responses
+from pricing.tokens.text import tokens
 from pricing.tokens.typescript import Schema
 
 Unit = Literal["tokens", "characters", "seconds", "images"]
 Endpoint = Literal["chat", "responses", "completions", "embeddings", "speech", "transcription", "images", "other"]
 _PATHS: Final[tuple[tuple[str, Endpoint], ...]] = (
     ("chat/completions", "chat"),
+    ("responses/compact", "other"),  # answers a conversation with a summary, under instructions that are not published
+    ("responses/input_tokens", "other"),  # asks for a count; nothing is billed
     ("responses", "responses"),
     ("completions", "completions"),
     ("embeddings", "embeddings"),
@@ -39,6 +43,8 @@ _PATH_OF_KIND: Final = {
 }
 # Output tokens of one gpt-image picture of 1024 x 1024; other sizes and models are not verifiable.
 _PICTURE: Final = {"low": 272, "medium": 1056, "high": 4160}
+_PARTIAL_PICTURE: Final = 100  # documented for each unfinished picture of a stream …
+_PARTIAL_MAX: Final = 3  # … of which there are at most so many
 
 
 class Uncounted(msgspec.Struct, frozen=True):
@@ -153,7 +159,8 @@ class _Exchange(msgspec.Struct, frozen=True):
         if not self.response:
             raise UnverifiableError("the response was not given")
         if self.endpoint in ("chat", "responses", "completions"):
-            return count_answer(self.model, self.request, self.response, self.reasoning)
+            # a Responses object repeats what was asked for: tools, format, instructions
+            return count_answer(self.model, self.request or self.response, self.response, self.reasoning)
         if self.endpoint == "transcription":
             return self._transcript()
         if self.endpoint == "images":
@@ -176,6 +183,8 @@ class _Exchange(msgspec.Struct, frozen=True):
                 raise UnverifiableError(f"the request has no {key} that can be read")
         if self.model.family == "gpt-3-p50k":
             tally.slack(1, 0, "codex billed one token less")  # 2 of 2 recordings
+        if self.endpoint == "completions":
+            _doubt_marks(tally, given)
         if self.request.get("suffix"):
             tally.unbounded("a suffix is billed too")
         return tally.count()
@@ -187,6 +196,8 @@ class _Exchange(msgspec.Struct, frozen=True):
         tally = Tally(self.model.encoding)
         tally.text(text)
         tally.doubt(0, 12, "what surrounds a transcript varies by a few tokens")
+        if self.response.get("segments"):
+            tally.unbounded("the speakers and times beside a transcript may be billed")
         return tally.count()
 
     # ── speech, pictures, seconds ──
@@ -212,7 +223,7 @@ class _Exchange(msgspec.Struct, frozen=True):
             seconds = -1.0
         if self.unit == "tokens" or not 0 <= seconds < 1e9:
             raise UnverifiableError("the length of the audio was not given")
-        return Count(round(seconds), ceil(seconds), ceil(seconds), "seconds may be rounded or rounded up")
+        return Count(round(seconds), int(seconds) + 1, ceil(seconds), "seconds may be rounded or rounded up")
 
     def _picture_prompt(self) -> Count:
         if self.unit == "images":
@@ -229,7 +240,9 @@ class _Exchange(msgspec.Struct, frozen=True):
 
     def _pictures(self) -> Count:
         data = self.response.get("data")
-        made = len(data) if isinstance(data, list) else 0
+        if not isinstance(data, list):
+            raise UnverifiableError("the pictures were not given")
+        made = len(data)
         if self.unit == "images":
             return Count(made, made, made)
         quality = self.request.get("quality")
@@ -237,10 +250,25 @@ class _Exchange(msgspec.Struct, frozen=True):
         if each is None:
             raise UnverifiableError("the tokens of a picture of this size and quality are not known")
         low = each * made * 7 // 10  # gpt-image-2 makes the same picture of fewer tokens (196 for 272)
-        return Count(low, each * made, each * made, "the tokens of a picture depend on the model")
+        partial = self.request.get("partial_images")
+        unfinished = partial if isinstance(partial, int) and 0 < partial <= _PARTIAL_MAX else 0
+        high = (each + _PARTIAL_PICTURE * unfinished) * made
+        # later models bill text that they write about the picture, too
+        bound = high if self.model.family == "gpt-image-1" else None
+        return Count(low, bound, each * made, "the tokens of a picture depend on the model")
 
 
 _NOTHING: Final = Count(0, 0, 0)
+_MARK: Final = re.compile(r"<\|[a-z_]{3,16}\|>")
+
+
+def _doubt_marks(tally: Tally, given: Any) -> None:
+    """A prompt of a completion may be empty, which stands for the mark of a text's end, or hold such marks itself."""
+    texts = [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, str)]
+    tally.doubt(0, sum(not text for text in texts), "an empty prompt may be billed as one token")
+    marks = [mark for text in texts for mark in _MARK.findall(text)]
+    less = sum(tokens(tally.encoding, mark)[0] for mark in marks)
+    tally.doubt(less, 0, "marks like <|endoftext|> may be one token each")
 
 
 def _is_id(value: Any) -> bool:

@@ -50,6 +50,16 @@ def test_transcription_is_billed_by_second() -> None:
         assert isinstance(sides("/v1/audio/transcriptions", "whisper-1", {}, {"duration": bad})[0], Count | Uncounted)
     text = sides("/v1/audio/transcriptions", "gpt-4o-transcribe", {}, {"text": "hello world"})
     assert text[1].low == 2
+    spoken = {"text": "hello world", "segments": [{"speaker": "A", "text": "hello world"}]}
+    assert sides("/v1/audio/transcriptions", "gpt-4o-transcribe-diarize", {}, spoken)[1].high is None
+    whole = sides("/v1/audio/transcriptions", "whisper-1", {}, {"text": "hi", "duration": 8.0})
+    assert (whole[0].low, whole[0].high) == (8, 9)  # 8.0 may stand for 8.004
+
+
+def test_a_prompt_may_be_empty_or_hold_the_mark_of_a_texts_end() -> None:
+    assert sides("/v1/completions", "davinci-002", {"prompt": ""})[0].high == 1
+    marked = sides("/v1/completions", "davinci-002", {"prompt": "a<|endoftext|>"})[0]
+    assert (marked.low, marked.high) == (1, 1 + tokens("cl100k_base", "<|endoftext|>")[0])
 
 
 def test_pictures_are_counted_or_priced_in_tokens() -> None:
@@ -61,6 +71,10 @@ def test_pictures_are_counted_or_priced_in_tokens() -> None:
     assert sides("/v1/images/generations", "gpt-image-1", request, two)[0].high is not None
     assert sides("/v1/images/edits", "gpt-image-1", request, two)[0].high is None
     assert isinstance(sides("/v1/images/edits", "gpt-image-1", {"_multipart": True}, two)[0], Uncounted)
+    shown = sides("/v1/images/generations", "gpt-image-1", {**request, "partial_images": 2}, two)[1]
+    assert (shown.likely, shown.high) == (2112, 2112 + 2 * 200)
+    assert sides("/v1/images/generations", "gpt-image-1.5", request, two)[1].high is None
+    assert isinstance(sides("/v1/images/generations", "gpt-image-1", request, {"created": 1})[1], Uncounted)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +84,8 @@ def test_pictures_are_counted_or_priced_in_tokens() -> None:
         ("/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21", "chat"),
         ("/v1/completions", "completions"),
         ("/openai/responses", "responses"),
+        ("/v1/responses/compact", "other"),
+        ("/v1/responses/input_tokens", "other"),
         ("/v1/embeddings/", "embeddings"),
         ("/v1/audio/translations", "transcription"),
         ("/v1/images/edits", "images"),
