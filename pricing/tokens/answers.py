@@ -56,7 +56,8 @@ def count_answer(model: Model, request: Schema, response: Schema, reasoning: int
     tally = Tally(model.encoding)
     for choice in found:
         _add_choice(tally, model, request, choice, flat="output" in response)
-    tally.doubt(0, len(found) - 1, "each choice may be followed by a token of its own")
+    after = 1 + _stop_tokens(model.encoding, request.get("stop"))
+    tally.doubt(0, after * (len(found) - 1), "each choice may be followed by a token or a stop sequence of its own")
     if len(found) < _wanted(request) or request.get("best_of") not in (None, request.get("n") or 1):
         tally.unbounded("answers that were not shown are billed too")
     if "audio" in _list(request.get("modalities")) or model.family == "search":
@@ -66,12 +67,19 @@ def count_answer(model: Model, request: Schema, response: Schema, reasoning: int
     if tools.built_in(request) or request.get("web_search_options"):
         tally.unbounded("what built-in tools write is billed and not shown")
     if model.reasons:
-        _add_reasoning(tally, reasoning)
+        _add_reasoning(tally, None if reasoning == 0 and _is_silent(request, response) else reasoning)
     return tally.count()
 
 
+def _is_silent(request: Schema, response: Schema) -> bool:
+    """Whether an answer may have been reasoned about though none is reported: moderated ones are (1 of 1)."""
+    return bool(request.get("moderation") or response.get("moderation"))
+
+
 def _add_choice(tally: Tally, model: Model, request: Schema, choice: Choice, *, flat: bool) -> None:
-    tally.text(*_without_prompt(request, choice.texts))
+    shown = tally.text(*_without_prompt(request, choice.texts))
+    if request.get("echo") and not _texts_only(request.get("prompt")):
+        tally.doubt(shown, 0, "the answer repeats a prompt that was given as token ids")
     if _structured(request):
         tally.doubt(0, sum(map(_blanks, choice.texts)), _JSON)
     if choice.hidden:
@@ -166,11 +174,15 @@ def _structured(request: Schema) -> bool:
 def _without_prompt(request: Schema, texts: list[str]) -> list[str]:
     """The texts without the prompt that `echo` puts in front of each: it is billed as input only."""
     given = request.get("prompt")
-    prompts = [one for one in _list(given) if isinstance(one, str)] if isinstance(given, list) else [given]
-    if not request.get("echo") or not all(isinstance(one, str) for one in prompts):
+    prompts = given if isinstance(given, list) else [given]
+    if not request.get("echo") or not _texts_only(given):
         return texts
     prefixes = sorted(map(str, prompts), key=len, reverse=True)
     return [text.removeprefix(next((one for one in prefixes if text.startswith(one)), "")) for text in texts]
+
+
+def _texts_only(prompt: Any) -> bool:
+    return all(isinstance(one, str) for one in (prompt if isinstance(prompt, list) else [prompt]))
 
 
 def _list(value: Any) -> list[Any]:

@@ -144,3 +144,36 @@ def test_answers_that_were_asked_for_and_not_given_are_unknown() -> None:
 def test_only_more_tries_than_answers_are_unknown() -> None:
     assert answer("gpt-4o", {"content": "a"}, {"content": "b"}, n=2).high is not None
     assert answer("gpt-4o", {"content": "a"}, best_of=3).high is None
+
+
+def test_each_choice_may_end_with_a_stop_sequence() -> None:
+    stop = "\n\n### END OF STORY ###\n"
+    found = answer("gpt-4o", *[{"content": "hello"}] * 5, stop=stop, n=5)
+    assert (found.high or 0) >= 5 * (1 + n(stop))
+
+
+def test_token_ids_that_are_echoed_may_be_all_of_the_answer() -> None:
+    body = {"prompt": [1, 2, 3], "echo": True}
+    response = {"choices": [{"text": "Say hello world", "finish_reason": "length"}]}
+    found = count("/v1/completions", "davinci-002", body, response).output
+    assert isinstance(found, Count)
+    assert found.low == 0
+
+
+def test_a_moderated_answer_may_hide_its_reasoning() -> None:
+    """Recorded: gpt-5 of July 2026 reports no reasoning tokens when it is asked to moderate, and bills them."""
+    response = {"choices": [{"message": {"content": "Paris."}, "finish_reason": "stop"}]}
+    request = {"messages": [], "moderation": {"model": "omni-moderation-latest"}}
+    found = count("/v1/chat/completions", "gpt-5", request, response, reasoning=0).output
+    plain = count("/v1/chat/completions", "gpt-5", {"messages": []}, response, reasoning=0).output
+    assert isinstance(found, Count)
+    assert isinstance(plain, Count)
+    assert found.high is None
+    assert plain.high is not None
+
+
+def test_a_responses_object_tells_itself_what_was_asked_for() -> None:
+    said = {"output": [{"type": "message", "content": "x"}], "status": "completed", "tools": [{"type": "web_search"}]}
+    found = count("/v1/responses", "gpt-4o", None, said).output
+    assert isinstance(found, Count)
+    assert found.high is None
