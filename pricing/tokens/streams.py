@@ -80,8 +80,9 @@ class _Text:
         if isinstance(delta.get("function_call"), dict):
             _at(self.calls, -1).append(delta["function_call"], "name", "arguments")
         for call in _dicts(delta.get("tool_calls")):
-            if isinstance(call.get("function"), dict):
-                _at(self.calls, call.get("index", 0)).append(call["function"], "name", "arguments")
+            for kind in ("function", "custom"):
+                if isinstance(call.get(kind), dict):
+                    _at(self.calls, call.get("index", 0)).append(call[kind], "name", "arguments", "input")
 
     def as_choice(self) -> Schema:
         texts = self.joined()
@@ -125,6 +126,9 @@ def _responses_event(kind: str, event: Schema, whole: Schema, items: dict[int, _
     elif kind == "response.function_call_arguments.delta":
         at.append({"arguments": event.get("delta")}, "arguments")
         at.fixed.setdefault("type", "function_call")
+    elif kind == "response.custom_tool_call_input.delta":
+        at.append({"input": event.get("delta")}, "input")
+        at.fixed.setdefault("type", "custom_tool_call")
 
 
 def _at(found: dict[int, _Text], index: Any) -> _Text:

@@ -108,3 +108,17 @@ KEYS = st.sampled_from(
 @given(st.lists(JSON | st.dictionaries(KEYS, JSON | st.sampled_from(["response.output_item.added", "response.x"]))))
 def test_anything_is_assembled(given_chunks: list[Any]) -> None:
     assemble(given_chunks)
+
+
+def test_a_custom_tool_is_called_in_pieces() -> None:
+    head = {"index": 0, "id": "c", "type": "custom", "custom": {"name": "run", "input": "print"}}
+    deltas = [{"tool_calls": [head]}, {"tool_calls": [{"index": 0, "custom": {"input": "(1)"}}]}]
+    made = assemble([{"choices": [{"index": 0, "delta": delta}]} for delta in deltas])
+    assert made["choices"][0]["message"]["tool_calls"][0]["function"] == {"name": "run", "input": "print(1)"}
+    item = {"type": "custom_tool_call", "name": "run", "input": ""}
+    events = [
+        {"type": "response.output_item.added", "output_index": 0, "item": item},
+        {"type": "response.custom_tool_call_input.delta", "output_index": 0, "delta": "print"},
+        {"type": "response.custom_tool_call_input.delta", "output_index": 0, "delta": "(1)"},
+    ]
+    assert assemble(events)["output"] == [{**item, "input": "print(1)"}]
