@@ -17,7 +17,7 @@ _STORED: Final = ("previous_response_id", "conversation", "prompt")
 
 def count_responses(model: Model, request: Schema, limits: Limits = DEFAULT) -> Count:
     """Tokens of the input. Raises `UnverifiableError` when the request holds no input that can be read."""
-    messages, reasoning, foreign = as_messages(request)
+    messages, reasoning, foreign = as_messages(request, keeps=_keeps_reasoning(model, request))
     if len(messages) > limits.messages:
         raise UnverifiableError(f"more than {limits.messages} input items")
     conversation = Conversation(model, {**request, "messages": messages}, limits, responses=True)
@@ -39,7 +39,8 @@ def count_responses(model: Model, request: Schema, limits: Limits = DEFAULT) -> 
 
 
 def _add_reasoning(tally: Tally, items: list[Schema]) -> None:
-    """Reasoning since the last user message is shown to the model again; before it, it is dropped (28 of 28).
+    """Reasoning since the last user message is shown to the model again; before it, it is dropped (28 of 28), unless
+    the request asks for it.
 
     Its tokens are unknown. The encrypted form has 700 bytes of its own and 4.3 a token (5 recordings, within 5 tokens).
     """
@@ -53,8 +54,18 @@ def _add_reasoning(tally: Tally, items: list[Schema]) -> None:
             tally.unbounded("reasoning of earlier calls is shown to the model again")
 
 
-def as_messages(request: Schema) -> tuple[list[Schema], list[Schema], int]:
-    """(chat messages, reasoning items since the last user message, number of items that have no chat equivalent)."""
+def _keeps_reasoning(model: Model, request: Schema) -> bool:
+    """Whether the reasoning of earlier turns may be shown again: `all_turns`, which gpt-5.6 and later do by default."""
+    asked = request.get("reasoning")
+    context = asked.get("context") if isinstance(asked, dict) else None
+    return context != "current_turn" and (context is not None or model.preamble > 0)
+
+
+def as_messages(request: Schema, *, keeps: bool = False) -> tuple[list[Schema], list[Schema], int]:
+    """(chat messages, reasoning items that are shown again, number of items that have no chat equivalent).
+
+    Shown again are those since the last user message, or all (`keeps`).
+    """
     messages: list[Schema] = []
     instructions = request.get("instructions")
     foreign = int(bool(instructions) and not isinstance(instructions, str))
@@ -69,7 +80,7 @@ def as_messages(request: Schema) -> tuple[list[Schema], list[Schema], int]:
         kind = item.get("type", "message") if isinstance(item, dict) else None
         if kind == "message":
             messages.append({"role": item.get("role"), "content": item.get("content")})
-            reasoning = [] if item.get("role") == "user" else reasoning
+            reasoning = [] if item.get("role") == "user" and not keeps else reasoning
         elif kind == "function_call":
             _append_call(messages, item)
         elif kind == "function_call_output":

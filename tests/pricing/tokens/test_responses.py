@@ -53,3 +53,14 @@ def test_calls_in_the_history_follow_one_another() -> None:
     found = given("gpt-4.1", input=[{"role": "user", "content": "go"}, *calls, *outputs])
     assert found.high is not None
     assert found.high - found.likely < 20
+
+
+def test_reasoning_of_earlier_turns_may_be_asked_for() -> None:
+    old = {"type": "reasoning", "id": "rs", "encrypted_content": "x" * 6000, "summary": []}
+    turns = [{"role": "user", "content": "a"}, old, {"role": "user", "content": "c"}]
+    bare = given("gpt-5.4", input=[turns[0], turns[2]])
+    assert given("gpt-5.4", input=turns) == bare
+    assert given("gpt-5.4", input=turns, reasoning={"context": "current_turn"}) == bare
+    kept = given("gpt-5.4", input=turns, reasoning={"context": "all_turns"})
+    assert (kept.low, (kept.high or 0) > (bare.high or 0) + 800) == (bare.low, True)
+    assert given("gpt-5.6", input=turns).likely > given("gpt-5.6", input=[turns[0], turns[2]]).likely
