@@ -26,7 +26,8 @@ _RESPONSES_TOOLS: Final = 3
 _TWO_SECTIONS: Final = (-1, -2)
 _INSTRUCTIONS: Final = "# Instructions\n\n"  # harmony's heading over a developer message that also holds a section
 _ASSISTANT_CHANNEL: Final = 2  # harmony names a channel in every assistant turn of the history
-_RETRIEVES: Final = ("web_search_options", "data_sources", "plugins")  # OpenAI's, Azure's, a router's
+# What adds text that nobody sees: OpenAI's, Azure's (of 2024, of 2023), a router's.
+_RETRIEVES: Final = ("web_search_options", "data_sources", "dataSources", "enhancements", "plugins")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]*={0,2}\s*\Z")
 _AUDIO_BYTES_PER_SECOND_MIN: Final = 500  # 4 kbit/s, less than any speech codec in use
 _SECTION_SHARE: Final = 130  # characters of tools for one token of doubt: 3 %, so that 5 % more is noticed
@@ -63,6 +64,10 @@ class Conversation:
         self.images = 0
         if request.get("verbosity"):
             self.tally.slack(2, 8, "a verbosity may be told to the model")
+        if request.get("modalities") not in (None, ["text"]):
+            self.tally.slack(4, 12, "prompts for spoken answers were never recorded")
+        if request.get("prediction"):
+            self._add_prediction(request["prediction"])
         if model.hidden:
             self.tally.unbounded("this model may add hidden tokens to every prompt")
         if not model.seen and model.layout in ("reasoning", "harmony"):
@@ -71,6 +76,12 @@ class Conversation:
             self.tally.slack(4, 4, "this family was recorded rarely")
         elif model.layout == "launch":
             self.tally.slack(1, 0, "the answer was primed with 2 tokens at first")
+
+    def _add_prediction(self, prediction: Any) -> None:
+        """Documented as output only; no recording shows whether the prompt holds it."""
+        predicted = Tally(self.model.encoding)
+        text = self._content(prediction.get("content") if isinstance(prediction, dict) else None)
+        self.tally.doubt(0, predicted.text(text), "a predicted answer may be billed as input")
 
     def add_all(self, messages: list[Schema]) -> None:
         """Everything the request shows to the model: the sections, then the messages turn by turn."""

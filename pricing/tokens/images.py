@@ -21,6 +21,7 @@ _SHORT_SIDE: Final = 768  # … then shrink (never stretch) the short side to th
 _TILES_MAX: Final = 8  # 2048 x 768 after shrinking is 4 x 2 tiles
 _PATCHES_MAX: Final = 1536
 _PATCHES_ORIGINAL: Final = 10_000  # gpt-5.4 and later document this for `detail: original`; no recording
+_FACTOR_MAX: Final = 2.46  # the largest that is documented, for gpt-5-nano among others, which was recorded with 1.5
 _HEADER_BYTES: Final = 64  # enough for PNG, GIF and WebP
 _JPEG_BYTES: Final = 1 << 20  # a JPEG's size follows its metadata; beyond a megabyte of metadata it counts as unknown
 _SIDE_MAX: Final = 1_000_000
@@ -78,8 +79,8 @@ def _tiled(rule: Tiles, size: Size | None, detail: Any) -> Count:
 
 def _patched(rule: Patches, size: Size | None, detail: Any) -> Count:
     if size is None:
-        high = ceil(_PATCHES_MAX * rule.factor) + 1
-        return Count(low=1, high=high, likely=high // 2, reason="an image of unknown size")
+        high = ceil(_PATCHES_MAX * max(rule.factor, _FACTOR_MAX)) + 1
+        return Count(low=1, high=high, likely=ceil(_PATCHES_MAX * rule.factor) // 2, reason="an image of unknown size")
     uncapped = ceil(size[0] / _PATCH_SIDE) * ceil(size[1] / _PATCH_SIDE)
     tokens = ceil(patches(size) * rule.factor) + 1
     low, reason = patches(size) + 1, "the factor of a patch has changed over time"

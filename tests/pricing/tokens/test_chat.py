@@ -172,3 +172,29 @@ def test_a_text_that_was_left_out_has_no_upper_bound() -> None:
     assert found.low <= 10
     assert "left out" in found.reason
     assert prompt("gpt-4o", {"messages": [{"role": "user", "content": "say <elided it>"}]}).high is not None
+
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def test_an_o1_mini_prompt_has_no_upper_bound() -> None:
+    """Recorded in August 2025: 30 tokens of two messages that are 23."""
+    said = ["You are a helpful assistant.", "What's the capital of France?"]
+    found = prompt("o1-mini-2024-09-12", {"messages": [{"role": "user", "content": text} for text in said]})
+    assert (found.low, found.high) == (23, None)
+
+
+@pytest.mark.parametrize("name", ["data_sources", "dataSources", "enhancements"])
+def test_what_azure_retrieves_has_no_upper_bound(name: str) -> None:
+    assert prompt("gpt-4", {"messages": HELLO, name: [{"type": "AzureCognitiveSearch"}]}).high is None
+
+
+def test_a_prediction_may_be_input_too() -> None:
+    found = prompt("gpt-4o", {"messages": HELLO, "prediction": {"type": "content", "content": "hello world"}})
+    assert (found.low, found.likely, found.high) == (8, 8, 10)
+
+
+def test_a_prompt_for_a_spoken_answer_is_bounded() -> None:
+    found = prompt("gpt-4o-audio-preview", {"messages": HELLO, "modalities": ["text", "audio"]})
+    assert (found.low, found.likely, found.high) == (4, 8, 20)
+    assert prompt("gpt-4o-audio-preview", {"messages": HELLO, "modalities": ["text"]}) == Count(8, 8, 8)
