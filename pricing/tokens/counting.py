@@ -40,6 +40,7 @@ _PATH_OF_KIND: Final = {
     "speech": "/v1/audio/speech",
     "transcription": "/v1/audio/transcriptions",
     "image": "/v1/images/generations",
+    "moderation": "/v1/moderations",
 }
 # Output tokens of one gpt-image picture of 1024 x 1024; other sizes and models are not verifiable.
 _PICTURE: Final = {"low": 272, "medium": 1056, "high": 4160}
@@ -107,6 +108,8 @@ def path_of(request: Schema, model_name: str) -> str:
     found = model(model_name)
     if found and found.kind in _PATH_OF_KIND:
         return _PATH_OF_KIND[found.kind]
+    if found and found.kind == "completion" and "instruction" in request:
+        return "/v1/edits"
     return "/v1/completions" if "prompt" in request else "/v1/responses"
 
 
@@ -183,7 +186,7 @@ class _Exchange(msgspec.Struct, frozen=True):
                 raise UnverifiableError(f"the request has no {key} that can be read")
         if self.model.family == "gpt-3-p50k":
             tally.slack(1, 0, "codex billed one token less")  # 2 of 2 recordings
-        if self.endpoint == "completions":
+        if self.endpoint == "completions" and self.model.kind == "completion":
             _doubt_marks(tally, given)
         if self.request.get("suffix"):
             tally.unbounded("a suffix is billed too")

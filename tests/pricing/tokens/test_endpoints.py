@@ -106,6 +106,8 @@ def test_a_bare_request_has_a_path() -> None:
     assert endpoint_of(path_of({"input": ""}, "tts-1")) == "speech"
     assert endpoint_of(path_of({"prompt": ""}, "dall-e-3")) == "images"
     assert endpoint_of(path_of({}, "whisper-1")) == "transcription"
+    assert endpoint_of(path_of({"input": ""}, "omni-moderation-latest")) == "other"
+    assert endpoint_of(path_of({"input": "", "instruction": ""}, "text-davinci-edit-001")) == "other"
 
 
 def test_an_unknown_model_or_endpoint_is_not_guessed() -> None:
