@@ -270,7 +270,7 @@ def _doubt_marks(tally: Tally, given: Any) -> None:
     texts = [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, str)]
     tally.doubt(0, sum(not text for text in texts), "an empty prompt may be billed as one token")
     marks = [mark for text in texts for mark in _MARK.findall(text)]
-    less = sum(tokens(tally.encoding, mark)[0] for mark in marks)
+    less = sum(tokens(tally.encoding, mark)[0] - 1 for mark in marks)
     tally.doubt(less, 0, "marks like <|endoftext|> may be one token each")
 
 

@@ -59,7 +59,7 @@ def test_transcription_is_billed_by_second() -> None:
 def test_a_prompt_may_be_empty_or_hold_the_mark_of_a_texts_end() -> None:
     assert sides("/v1/completions", "davinci-002", {"prompt": ""})[0].high == 1
     marked = sides("/v1/completions", "davinci-002", {"prompt": "a<|endoftext|>"})[0]
-    assert (marked.low, marked.high) == (1, 1 + tokens("cl100k_base", "<|endoftext|>")[0])
+    assert (marked.low, marked.high) == (2, 1 + tokens("cl100k_base", "<|endoftext|>")[0])
 
 
 def test_pictures_are_counted_or_priced_in_tokens() -> None:
