@@ -13,7 +13,7 @@ from typing import Final, cast
 
 import msgspec
 
-from pricing.tokens.encodings import EncodingName, get
+from pricing.tokens.encodings import EncodingName, get, length
 
 PART: Final = 400_000  # characters; far below 999,999, and a few milliseconds of work
 _WINDOW: Final = 20_000  # characters at the end of a part that are searched for a harmless cut
@@ -30,12 +30,12 @@ class Piece(msgspec.Struct, frozen=True):
 
 def tokens(encoding: str, text: str) -> tuple[int, int]:
     """(tokens of the text, doubt): the true count is within ± doubt, which is 0 unless a harmful cut was needed."""
-    encode = get(cast("EncodingName", encoding)).encode_ordinary
+    name = cast("EncodingName", encoding)
     if len(text) <= PART:
-        return len(encode(text)), 0
+        return length(name, text), 0
     count = doubt = 0
     for part, harmless in _parts(text):
-        count += len(encode(part))
+        count += length(name, part)
         doubt += 0 if harmless else CUT_DOUBT
     return count, doubt
 

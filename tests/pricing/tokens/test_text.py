@@ -49,5 +49,12 @@ def test_any_string_is_counted_and_its_pieces_give_it_back(name: encodings.Encod
     assert "".join(piece.text for piece in found) == seen
 
 
+@pytest.mark.parametrize("name", encodings.NAMES)
+def test_the_one_special_token_there_is_counts_as_text(name: encodings.EncodingName) -> None:
+    (mark,) = encodings.get(name).special_tokens_set
+    text = f"é{mark}{mark[:-1]}é{mark}"
+    assert encodings.length(name, text) == raw(name, text) > 10
+
+
 def test_a_character_of_several_tokens_is_one_piece() -> None:
     assert [(piece.text, len(piece.ids)) for piece in pieces("cl100k_base", "a🌞")] == [("a", 1), ("🌞", 3)]
