@@ -10,6 +10,7 @@ after its commit, as if it had come alone. Large ones, and those of all or nothi
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 import msgspec
 import psycopg
@@ -40,8 +41,8 @@ GATHERED_EVENTS_MAX = 20
 BATCHES_WAITING_MAX = 32
 """Of such requests: one may take ten megabytes."""
 
-ASSESSED_AT_ONCE = 20
-"""Events between two looks at what else there is to do: a millisecond."""
+ASSESSING_SECONDS_MAX = 0.0003
+"""Between two looks at what else there is to do."""
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -177,9 +178,11 @@ async def _assessed(
     """Answers other requests now and then: a large batch takes long, and longer when its texts were counted."""
     assessed: list[Assessed] = []
     refused = faulty(request.batch)
-    for place, (index, event) in enumerate(request.batch.events, start=1):
-        if place % ASSESSED_AT_ONCE == 0:
+    pause = monotonic() + ASSESSING_SECONDS_MAX
+    for index, event in request.batch.events:
+        if monotonic() > pause:
             await asyncio.sleep(0)
+            pause = monotonic() + ASSESSING_SECONDS_MAX
         owner = owners.get(_owner_named(event))
         try:
             if owner is None:
