@@ -18,7 +18,8 @@ Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=f"^[^{CONTROL}]
 Word = Annotated[str, Meta(max_length=200, pattern=f"^[^{CONTROL}]*{END}", description="May be empty.")]
 Lines = Annotated[str, Meta(min_length=1, max_length=1000, pattern=f"^[^{CONTROL_BUT_NEWLINE}]*{END}")]
 
-AccountId = Annotated[str, Meta(pattern=f"^acct_[A-Za-z0-9_-]{{1,59}}{END}")]
+ACCOUNT_ID = f"^acct_[A-Za-z0-9_-]{{1,59}}{END}"
+AccountId = Annotated[str, Meta(pattern=ACCOUNT_ID)]
 PlanId = Annotated[str, Meta(pattern=f"^[a-z0-9][a-z0-9_-]{{0,59}}{END}")]
 Sha256 = Annotated[str, Meta(pattern=f"^[0-9a-f]{{64}}{END}", description="In hex.")]
 

@@ -6,22 +6,21 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Router, delete, get, patch, post
-from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta
 
 from billing import ids
 from billing.accounts import keys, limits, store, zones
-from billing.accounts.keys import Key
+from billing.accounts.keys import Key, Principal
 from billing.accounts.limits import KeySpending
 from billing.accounts.networks import network
-from billing.accounts.store import Account, Changes
+from billing.accounts.store import Account, Balance, Changes
 from billing.countries import Country
-from billing.credits.current import Balances
+from billing.credits.current import Asked, Balances
 from billing.db.pool import Connection, Pool
 from billing.errors import Fault, Invalid, Unprocessable
-from billing.http import StrictRequest, requires
+from billing.http import AnyConnection, StrictRequest, look_up, requires
 from billing.ledger.reads import PastBalance, balance_at
 from billing.pages import Listing, Page
 from billing.text import AccountId, Instant, Lines, Name, Price
@@ -196,21 +195,35 @@ async def close_account(account_id: FromPath[str], pool: NamedDependency[Pool]) 
         return await store.close(conn, account_id)
 
 
-@get("/v1/accounts/{account_id:str}/balance", guards=[requires("admin")], tags=["accounts"])
+async def _with_balance(connection: AnyConnection, token: str) -> Principal:
+    """Who holds a token and, with the same question to the database, the balance that the request asks for."""
+    given = dict(connection.query_params.multi_items())
+    if "at" in given:
+        return await look_up(connection, token)
+    asked = Asked(token, connection.path_params.get("account_id", given.get("account")))
+    balances: Balances = connection.app.state.balances
+    principal, connection.state.balance = await balances.ask(asked)
+    return principal
+
+
+@get("/v1/accounts/{account_id:str}/balance", guards=[requires("admin", look=_with_balance)], tags=["accounts"])
 async def get_account_balance(
-    account_id: FromPath[str], state: State, at: FromQuery[str | None] = None
+    request: StrictRequest, account_id: FromPath[str], pool: NamedDependency[Pool], at: FromQuery[str | None] = None
 ) -> BalanceView | PastBalance:
     """An account's balance, now or as it was booked by an instant (`at`)."""
-    return await _balance(state, account_id) if at is None else await _past_balance(state.pool, account_id, at)
+    return _balance(request, account_id) if at is None else await _past_balance(pool, account_id, at)
 
 
-@get("/v1/balance", guards=[requires("customer", "gateway", "admin")], tags=["accounts"])
+@get("/v1/balance", guards=[requires("customer", "gateway", "admin", look=_with_balance)], tags=["accounts"])
 async def get_balance(
-    request: StrictRequest, state: State, account: FromQuery[str | None] = None, at: FromQuery[str | None] = None
+    request: StrictRequest,
+    pool: NamedDependency[Pool],
+    account: FromQuery[str | None] = None,
+    at: FromQuery[str | None] = None,
 ) -> BalanceView | PastBalance:
     """The balance of the customer whose key this is; with another key, of `account`. `at` asks for a past instant."""
     account_id = request.auth.account(account)
-    return await _balance(state, account_id) if at is None else await _past_balance(state.pool, account_id, at)
+    return _balance(request, account_id) if at is None else await _past_balance(pool, account_id, at)
 
 
 async def _past_balance(pool: Pool, account_id: str, text: str) -> PastBalance:
@@ -221,11 +234,13 @@ async def _past_balance(pool: Pool, account_id: str, text: str) -> PastBalance:
         return await balance_at(conn, account_id, at)
 
 
-async def _balance(state: State, account_id: str) -> BalanceView:
-    balances: Balances = state.balances
-    balance = await balances.ask(account_id)
+def _balance(request: StrictRequest, account_id: str) -> BalanceView:
+    """What the guard found. Raises NotFound."""
+    balance: Balance | None = request.state.balance
+    if balance is None:
+        raise store.unknown(account_id)
     return BalanceView(
-        account=account_id,
+        account=balance.account_id,
         currency="USD",
         posted=money.format(balance.posted),
         credits=money.format(balance.credits),

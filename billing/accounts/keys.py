@@ -5,6 +5,7 @@ a slow or keyed hash would protect (docs/decisions/0010-api-keys.md).
 """
 
 import hashlib
+import re
 import secrets
 import zlib
 from collections.abc import Sequence
@@ -15,12 +16,13 @@ import msgspec
 from psycopg.rows import DictRow
 
 from billing import ids
-from billing.accounts.store import check_not_closed, tell_revoked
+from billing.accounts.store import BALANCES, Balance, balance_of, check_not_closed, tell_revoked
 from billing.audit import log as audit
-from billing.db.arrays import BytesArray
+from billing.db.arrays import BytesArray, TextArray
 from billing.db.dollars import picos
 from billing.db.pool import Connection
 from billing.errors import Invalid, NotFound, Unauthorized
+from billing.text import ACCOUNT_ID
 from pricing import money
 
 PREFIX = "idr_"
@@ -28,6 +30,7 @@ SECRET_CHARACTERS = 43  # 62 ** 43 > 2 ** 256
 CHECKSUM_CHARACTERS = 6  # 62 ** 6 > 2 ** 32
 BOOTSTRAP_ID = "key_bootstrap"
 SPANS = ("day", "month", "total")
+_ACCOUNT_ID = re.compile(ACCOUNT_ID)
 
 Scope = Literal["gateway", "customer", "admin"]
 
@@ -113,13 +116,44 @@ async def authenticate(conn: Connection, tokens: Sequence[str]) -> list[Principa
     hashes = [hash_of(token) for token in tokens]
     cursor = await conn.execute(
         """
-        SELECT hash, id, scope, account_id, revoked_at IS NOT NULL AS revoked, expires_at <= now() AS expired
+        SELECT hash, id, scope, account_id AS owner, revoked_at IS NOT NULL AS revoked,
+               expires_at <= now() AS expired
         FROM api_keys WHERE hash = ANY(%s)
         """,
         [BytesArray.of(hashes)],
     )
     found = {row["hash"]: row for row in await cursor.fetchall()}
     return [_principal(token, found.get(digest)) for token, digest in zip(tokens, hashes, strict=True)]
+
+
+async def authenticate_with_balances(
+    conn: Connection, asked: Sequence[tuple[str, str | None]]
+) -> list[tuple[Principal, Balance | None] | Exception]:
+    """Of each bearer token and account named: who holds the token, and the balance it asks about, in one question.
+
+    That of a customer's key is its own whatever is named. None: no account is named, or it is not there.
+    """
+    hashes = [hash_of(token) for token, _ in asked]
+    named = [account if account and _ACCOUNT_ID.match(account) else None for _, account in asked]
+    cursor = await conn.execute(
+        f"""
+        SELECT place, id, scope, api_keys.account_id AS owner, revoked_at IS NOT NULL AS revoked,
+               expires_at <= now() AS expired, balance.*
+        FROM unnest(%s, %s) WITH ORDINALITY AS asked (hash, named, place)
+        JOIN api_keys USING (hash)
+        LEFT JOIN ({BALANCES}) AS balance ON balance.account_id = coalesce(api_keys.account_id, asked.named)
+        """,  # noqa: S608 - made of a constant
+        [BytesArray.of(hashes), TextArray.of(named)],
+    )
+    found = {row["place"]: row for row in await cursor.fetchall()}
+    return [_holder(token, found.get(place)) for place, (token, _) in enumerate(asked, 1)]
+
+
+def _holder(token: str, row: DictRow | None) -> tuple[Principal, Balance | None] | Unauthorized:
+    principal = _principal(token, row)
+    if isinstance(principal, Unauthorized):
+        return principal
+    return principal, balance_of(row) if row and row["account_id"] else None
 
 
 def _principal(token: str, row: DictRow | None) -> Principal | Unauthorized:
@@ -129,7 +163,7 @@ def _principal(token: str, row: DictRow | None) -> Principal | Unauthorized:
         return Unauthorized("revoked_key", "This API key has been revoked.")
     if row["expired"]:
         return Unauthorized("expired_key", "This API key has expired.")
-    return Principal(row["id"], row["scope"], row["account_id"])
+    return Principal(row["id"], row["scope"], row["owner"])
 
 
 def _unknown(token: str) -> str:

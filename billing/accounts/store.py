@@ -67,6 +67,15 @@ ACCOUNTS = (
     "SELECT accounts.*, balances.credit_limit, balances.balance_low FROM accounts JOIN balances ON account_id = id"
 )
 
+BALANCES = """
+SELECT account_id, posted, credits, coalesce(credits_due_at <= now(), false) AS credits_due, credit_limit,
+       now() AS as_of, held - coalesce((
+  SELECT sum(amount) FROM holds
+  WHERE holds.account_id = balances.account_id AND state = 'open' AND expires_at <= now()
+), 0) AS held
+FROM balances
+"""
+
 
 async def create(
     conn: Connection,
@@ -273,21 +282,12 @@ async def listed(conn: Connection, page: Page) -> tuple[list[Account], bool]:
 
 async def balances(conn: Connection, account_ids: Iterable[str]) -> dict[str, Balance]:
     """What these accounts have, by their id; one that is not there is left out."""
-    cursor = await conn.execute(
-        """
-        SELECT account_id, posted, credits, coalesce(credits_due_at <= now(), false) AS credits_due, credit_limit,
-               now() AS as_of, held - coalesce((
-          SELECT sum(amount) FROM holds
-          WHERE holds.account_id = balances.account_id AND state = 'open' AND expires_at <= now()
-        ), 0) AS held
-        FROM balances WHERE account_id = ANY(%s)
-        """,
-        [TextArray.of(account_ids)],
-    )
-    return {row["account_id"]: _balance(row) for row in await cursor.fetchall()}
+    cursor = await conn.execute(f"{BALANCES} WHERE account_id = ANY(%s)", [TextArray.of(account_ids)])
+    return {row["account_id"]: balance_of(row) for row in await cursor.fetchall()}
 
 
-def _balance(row: dict[str, Any]) -> Balance:
+def balance_of(row: dict[str, Any]) -> Balance:
+    """A row of BALANCES."""
     return Balance(
         account_id=row["account_id"],
         posted=picos(row["posted"]),
