@@ -7,16 +7,16 @@ Requests of few events are booked together, in one transaction, while the one be
 after its commit, as if it had come alone. Large ones, and those of all or nothing, are a transaction each.
 """
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from time import monotonic_ns
+from typing import ParamSpec, TypeVar
 
 import msgspec
 import psycopg
 
 from billing import observe
 from billing.accounts.keys import hash_of
+from billing.aside import Aside
 from billing.credits import store as credits
 from billing.db.pool import Connection, Pool, with_retries
 from billing.errors import Problem
@@ -24,7 +24,7 @@ from billing.gather import Bounds, Gatherer
 from billing.metering import corrections, store, verdicts
 from billing.metering.answers import Result, by_index, faulty, held_back, refusal, result_of
 from billing.metering.assess import Assessed, assess
-from billing.metering.content import Verified
+from billing.metering.content import Exchange, Verified
 from billing.metering.corrections import Charged
 from billing.metering.events import ID_CHARACTERS_MAX, RERATED, Batch, UsageEvent
 from billing.metering.judging import exchange_of
@@ -41,8 +41,8 @@ GATHERED_EVENTS_MAX = 20
 BATCHES_WAITING_MAX = 32
 """Of such requests: one may take ten megabytes."""
 
-ASSESSING_NS_MAX = 300_000
-"""Between two looks at what else there is to do."""
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -63,6 +63,7 @@ class Intake:
         self.verifier = Verifier(settings)
         self.remembered = Remembered()
         self.key_rules = KeyRules()
+        self._aside = Aside()
         bounds = Bounds(settings.waiting_max, settings.pool_wait_seconds_max)
         self._gathered: Gatherer[Sent, list[Result]] = Gatherer(
             self._post_gathered, lanes=1, items_max=settings.gathered_max, bounds=bounds
@@ -130,7 +131,7 @@ class Intake:
         if not items:
             return []
         numbers = await self.remembered.numbers_of(conn, {item.rate for item in items}, self.terms.current.version)
-        book = _book_all if all_or_nothing else _book
+        book = self._book_all if all_or_nothing else self._book
         while True:
             try:
                 results = await with_retries(lambda: book(conn, items, numbers))
@@ -143,7 +144,7 @@ class Intake:
 
     async def _verified(self, batch: Batch) -> dict[int, Verified]:
         """What was found of the texts that came with events, by their place."""
-        given = [(index, exchange) for index, event in batch.events if (exchange := exchange_of(event)) is not None]
+        given = await self._worked(len(batch.events), _exchanges, batch)
         if not given:
             return {}
         found = await self.verifier.verify([exchange for _, exchange in given])
@@ -157,7 +158,50 @@ class Intake:
         owners = await self.remembered.owners_of(conn, {_owner_named(event) for event in events})
         rules = await self.key_rules.of(conn, {key for _, key in owners.values() if key is not None})
         firsts = await store.charged(conn, _named(events, owners))
-        return [await _assessed(request, owners, rules, firsts, terms, latest) for request in requests]
+        return await self._worked(
+            len(events),
+            lambda: [_assessed(request, owners, rules, firsts, terms, latest) for request in requests],
+        )
+
+    async def _book(self, conn: Connection, items: list[Assessed], numbers: Numbers) -> list[Result]:
+        firsts: dict[tuple[str, str, str], int] = {}
+        for place, item in enumerate(items):
+            firsts.setdefault(item.identity, place)
+        places = list(firsts.values())
+        first = [items[place] for place in places]
+        columns = await self._worked(len(first), store.columns, first, [numbers[item.rate] for item in first])
+        async with conn.transaction():
+            booked = await store.post_usage(conn, columns)
+            if booked.credits_due:
+                raise _CreditsDue(booked.credits_due)
+            await credits.burn(conn, booked.transaction, booked.with_credits)
+            await verdicts.keep(conn, [first[place] for place in sorted(booked.places)])
+        new = {places[place] for place in booked.places}
+        old = [place for place in range(len(items)) if place not in new]
+        known = dict(zip(old, await store.known(conn, [items[place] for place in old]), strict=True))
+        return [
+            result_of(item, known.get(place), is_new=place in new, overspent=item.key_id in booked.overspent)
+            for place, item in enumerate(items)
+        ]
+
+    async def _book_all(self, conn: Connection, items: list[Assessed], numbers: Numbers) -> list[Result]:
+        """Book all of them or, when one conflicts with what is booked, none."""
+        try:
+            async with conn.transaction():
+                results = await self._book(conn, items, numbers)
+                if any(result.status == "conflict" for result in results):
+                    raise _NotAll(results)
+        except _NotAll as fault:
+            return [result if result.status == "conflict" else held_back(result) for result in fault.results]
+        return results
+
+    async def _worked(
+        self, events: int, work: Callable[Asked, Answer], *args: Asked.args, **named: Asked.kwargs
+    ) -> Answer:
+        """What the work gives: at once when it is about a few events, else from the thread aside."""
+        if events <= GATHERED_EVENTS_MAX:
+            return work(*args, **named)
+        return await self._aside.do(work, *args, **named)
 
 
 class _Found(msgspec.Struct, frozen=True):
@@ -167,7 +211,12 @@ class _Found(msgspec.Struct, frozen=True):
     refused: list[Result]
 
 
-async def _assessed(
+def _exchanges(batch: Batch) -> list[tuple[int, Exchange]]:
+    """The texts of a batch, with the places of their events."""
+    return [(index, exchange) for index, event in batch.events if (exchange := exchange_of(event)) is not None]
+
+
+def _assessed(
     request: Sent,
     owners: Mapping[str | bytes, Owner],
     rules: Mapping[str, Rule],
@@ -175,14 +224,9 @@ async def _assessed(
     terms: Terms,
     latest: datetime,
 ) -> _Found:
-    """Answers other requests now and then: a large batch takes long, and longer when its texts were counted."""
     assessed: list[Assessed] = []
     refused = faulty(request.batch)
-    pause = monotonic_ns() + ASSESSING_NS_MAX
     for index, event in request.batch.events:
-        if monotonic_ns() > pause:
-            await asyncio.sleep(0)
-            pause = monotonic_ns() + ASSESSING_NS_MAX
         owner = owners.get(_owner_named(event))
         try:
             if owner is None:
@@ -200,39 +244,6 @@ async def _assessed(
             rule = rules.get(item.key_id) if item.key_id else None
             assessed.append(item if rule is None else rule.noted(item, event))
     return _Found(assessed, refused)
-
-
-async def _book(conn: Connection, items: list[Assessed], numbers: Numbers) -> list[Result]:
-    firsts: dict[tuple[str, str, str], int] = {}
-    for place, item in enumerate(items):
-        firsts.setdefault(item.identity, place)
-    places = list(firsts.values())
-    first = [items[place] for place in places]
-    async with conn.transaction():
-        booked = await store.post_usage(conn, first, [numbers[item.rate] for item in first])
-        if booked.credits_due:
-            raise _CreditsDue(booked.credits_due)
-        await credits.burn(conn, booked.transaction, booked.with_credits)
-        await verdicts.keep(conn, [first[place] for place in sorted(booked.places)])
-    new = {places[place] for place in booked.places}
-    old = [place for place in range(len(items)) if place not in new]
-    known = dict(zip(old, await store.known(conn, [items[place] for place in old]), strict=True))
-    return [
-        result_of(item, known.get(place), is_new=place in new, overspent=item.key_id in booked.overspent)
-        for place, item in enumerate(items)
-    ]
-
-
-async def _book_all(conn: Connection, items: list[Assessed], numbers: Numbers) -> list[Result]:
-    """Book all of them or, when one conflicts with what is booked, none."""
-    try:
-        async with conn.transaction():
-            results = await _book(conn, items, numbers)
-            if any(result.status == "conflict" for result in results):
-                raise _NotAll(results)
-    except _NotAll as fault:
-        return [result if result.status == "conflict" else held_back(result) for result in fault.results]
-    return results
 
 
 class _CreditsDue(Exception):

@@ -17,6 +17,8 @@ from pricing.charge import recompute
 
 POST_USAGE = (files("billing.metering") / "post_usage.sql").read_text()
 
+Columns = dict[str, object]
+
 
 class Booked(msgspec.Struct, frozen=True):
     """What a batch came to: the places (0 for the first) of the events that are new, the others were there before;
@@ -78,9 +80,9 @@ def digest_of(price: StoredPrice) -> bytes:
     return hashlib.sha256(msgspec.json.encode(price)).digest()
 
 
-async def post_usage(conn: Connection, items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> Booked:
-    """Book assessed events, each with the numbers of its prices, in one statement."""
-    row = await (await conn.execute(POST_USAGE, _columns(items, numbers))).fetchone()
+async def post_usage(conn: Connection, columns: Columns) -> Booked:
+    """Book assessed events in one statement."""
+    row = await (await conn.execute(POST_USAGE, columns)).fetchone()
     assert row is not None
     POSTINGS.inc(row["postings"])
     return Booked(
@@ -92,7 +94,8 @@ async def post_usage(conn: Connection, items: Sequence[Assessed], numbers: Seque
     )
 
 
-def _columns(items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> dict[str, object]:
+def columns(items: Sequence[Assessed], numbers: Sequence[tuple[int, ...]]) -> Columns:
+    """Assessed events, each with the numbers of its prices, as the statement takes them."""
     charged = [_charged(item, own) for item, own in zip(items, numbers, strict=True)]
     lines = [
         (position, *line)

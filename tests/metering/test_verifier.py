@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from billing.metering.verifier import JOB_BYTES, Exchange, Verified, Verifier, _divided
+from billing.metering.verifier import JOB_BYTES, Exchange, Verified, Verifier, _divided, _Manners
 from billing.settings import Settings
 from pricing.tokens import Reported
 from tests.metering.contents import CHUNKS, HELLO, SSE, exchange, said
@@ -235,3 +235,35 @@ def test_an_exchange_that_is_larger_than_a_job_is_alone():
     small, large = exchange(), said("x" * JOB_BYTES)
     given: list[Exchange] = [small, small, large, small]
     assert list(_divided(iter(range(4)), given)) == [[0, 1], [2], [3]]
+
+
+@pytest.mark.parametrize(
+    ("wanting", "slept"),
+    [([2, 2, 2], 0), ([3, 2, 3, 2], 0), ([3, 3], 1), ([9, 9, 9, 9], 2), ([3, 2, 3, 3, 3, 2], 1)],
+    ids=str,
+)
+def test_who_counts_sleeps_when_more_want_to_run_than_can(tmp_path, wanting, slept):
+    """As the system says, twice in a row; looks are at least as long apart as they are said to be."""
+    load = tmp_path / "loadavg"
+    load.touch()
+    with load.open("rb") as file:
+        manners = _Manners(2, file.fileno())
+        manners.WORKS = 0  # type: ignore[misc]
+        found = []
+        for number in wanting:
+            load.write_text(f"0.20 0.18 0.12 {number}/80 11206\n")
+            found.append(manners.give_way())
+    assert sum(found) == slept
+
+
+def test_between_two_looks_there_is_work(tmp_path):
+    load = tmp_path / "loadavg"
+    load.write_text("0.20 0.18 0.12 9/80 11206\n")
+    with load.open("rb") as file:
+        manners = _Manners(2, file.fileno())
+        manners.WORKS = 3_600  # type: ignore[misc]
+        assert [manners.give_way() for _ in range(10)] == [False] * 10
+
+
+def test_where_the_system_does_not_say_nobody_gives_way():
+    assert not _Manners(2, None).give_way()
