@@ -185,24 +185,25 @@ class _Manners:
     all processors are busy, and lets who counts finish a tick of up to 4 ms. Where one sleeps, the next is fetched.
     """
 
-    WORKS: Final = 0.0005  # seconds, at least, between two looks
-    LOOKS: Final = 2  # as many in a row, since who hands out the work also wants to run, for a moment
+    WORKS: Final = 0.00025  # seconds, at least, between two looks
     SLEEPS: Final = 0.001
+    LOOKS: Final = 32  # it remembers about as many,
+    OFTEN: Final = 0.3  # and for less than this part of them does nothing: who hands out the work also wants to run
 
     def __init__(self, processors: int, load: int | None) -> None:
         self._processors = processors
         self._load = load  # /proc/loadavg, opened; None where there is none
         self._next = 0.0
-        self._crowded = 0
+        self._crowded = 0.0
 
     def give_way(self) -> bool:
-        """Sleep for a moment, when more want to run than there are processors; whether it did."""
+        """Sleep for a moment, when more want to run than there are processors, as has been often; whether it did."""
         if self._load is None or time.perf_counter() < self._next:
             return False
-        self._crowded = self._crowded + 1 if _wanting(os.pread(self._load, 100, 0)) > self._processors else 0
-        if slept := self._crowded >= self.LOOKS:
+        crowded = _wanting(os.pread(self._load, 100, 0)) > self._processors
+        self._crowded += (crowded - self._crowded) / self.LOOKS
+        if slept := crowded and self._crowded > self.OFTEN:
             time.sleep(self.SLEEPS)
-            self._crowded = 0
         self._next = time.perf_counter() + self.WORKS
         return slept
 

@@ -239,11 +239,18 @@ def test_an_exchange_that_is_larger_than_a_job_is_alone():
 
 @pytest.mark.parametrize(
     ("wanting", "slept"),
-    [([2, 2, 2], 0), ([3, 2, 3, 2], 0), ([3, 3], 1), ([9, 9, 9, 9], 2), ([3, 2, 3, 3, 3, 2], 1)],
-    ids=str,
+    [
+        ([2] * 100, 0),  # as many as can run
+        ([3] * 11, 0),  # for a moment
+        ([3] * 12, 1),
+        ([3] * 30, 19),
+        ([3, 2, 2, 2] * 100, 0),  # now and then
+        ([3] * 12 + [2] * 100 + [3], 1),  # long ago
+    ],
+    ids=["never", "a moment", "often", "always", "now and then", "long ago"],
 )
 def test_who_counts_sleeps_when_more_want_to_run_than_can(tmp_path, wanting, slept):
-    """As the system says, twice in a row; looks are at least as long apart as they are said to be."""
+    """As the system says; looks are at least as long apart as they are said to be."""
     load = tmp_path / "loadavg"
     load.touch()
     with load.open("rb") as file:
@@ -262,7 +269,7 @@ def test_between_two_looks_there_is_work(tmp_path):
     with load.open("rb") as file:
         manners = _Manners(2, file.fileno())
         manners.WORKS = 3_600  # type: ignore[misc]
-        assert [manners.give_way() for _ in range(10)] == [False] * 10
+        assert [manners.give_way() for _ in range(50)] == [False] * 50
 
 
 def test_where_the_system_does_not_say_nobody_gives_way():
