@@ -69,7 +69,8 @@ def get(name: EncodingName) -> tiktoken.Encoding:
 def length(name: EncodingName, text: str) -> int:
     """Tokens of a text: `len(get(name).encode_ordinary(text))`, in 8 % less time because no list is made of them.
 
-    The same as the public `encode_to_numpy`, which needs numpy. For texts that tiktoken takes (text.py bounds them).
+    The same as the public `encode_to_numpy`, which needs numpy; `_core_bpe` is private to tiktoken. For texts that it
+    takes (text.py bounds them).
     """
     bpe = get(name)._core_bpe
     try:
