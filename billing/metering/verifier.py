@@ -188,7 +188,7 @@ class _Manners:
     WORKS: Final = 0.00025  # seconds, at least, between two looks
     SLEEPS: Final = 0.001
     LOOKS: Final = 32  # it remembers about as many,
-    OFTEN: Final = 0.3  # and for less than this part of them does nothing: who hands out the work also wants to run
+    OFTEN: Final = 0.2  # and for less than this part of them does nothing: who hands out the work also wants to run
 
     def __init__(self, processors: int, load: int | None) -> None:
         self._processors = processors

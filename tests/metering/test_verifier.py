@@ -241,11 +241,11 @@ def test_an_exchange_that_is_larger_than_a_job_is_alone():
     ("wanting", "slept"),
     [
         ([2] * 100, 0),  # as many as can run
-        ([3] * 11, 0),  # for a moment
-        ([3] * 12, 1),
-        ([3] * 30, 19),
-        ([3, 2, 2, 2] * 100, 0),  # now and then
-        ([3] * 12 + [2] * 100 + [3], 1),  # long ago
+        ([3] * 7, 0),  # for a moment
+        ([3] * 8, 1),
+        ([3] * 30, 23),
+        ([3, 2, 2, 2, 2, 2] * 100, 0),  # now and then
+        ([3] * 8 + [2] * 100 + [3], 1),  # long ago
     ],
     ids=["never", "a moment", "often", "always", "now and then", "long ago"],
 )
