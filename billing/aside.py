@@ -14,7 +14,7 @@ from anyio import CapacityLimiter, to_thread
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
 
-TURN_SECONDS: Final = 0.0005
+TURN_SECONDS: Final = 0.0001
 """The longest that the loop waits for the thread to let go of the interpreter, instead of Python's 5 ms."""
 
 
