@@ -1,7 +1,7 @@
 """Every act of an administrator is in the audit log, and nothing else is."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import httpx
@@ -119,6 +119,12 @@ def test_every_act_is_known_here(settings: Settings) -> None:
     found = list(writing(settings))
     assert {(method, path) for method, path, _ in found} == ACTS.keys() | NO_ACTS
     assert {(method, path) for method, path, of_admins in found if of_admins} <= ACTS.keys()
+
+
+@pytest.fixture(scope="module")
+def url(clone: Callable[[], str]) -> str:
+    """A database of its own: the acts change prices, which are everybody's."""
+    return clone()
 
 
 @pytest.fixture
