@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.tokens import Row, conversations, texts_of
-from billing.cli.serve import keep_loaded
+from billing.cli.serve import answer_promptly
 from billing.demo.service import Service, service
 from billing.metering.verifier import Exchange, Verifier
 from billing.settings import Settings
@@ -103,7 +103,7 @@ async def alone(contents: list[Row], pool: ProcessPoolExecutor, parts: list[list
         for content in contents
     ]
     await verifier.verify(given)
-    keep_loaded()  # as the service does
+    answer_promptly()  # as the service does
     rounds = []
     for _ in range(ROUNDS):
         raw = raw_seconds(pool, parts)

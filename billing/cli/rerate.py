@@ -23,7 +23,7 @@ def command(account: str | None) -> None:
 
         async def work(pool: Pool, settings: Settings) -> Summary:
             intake = Intake(pool, TermsKeeper.by(settings), settings)
-            return await rerate(pool, intake, account, lambda seen: progress.update(task, advance=seen))
+            return await rerate(pool, intake.large, account, lambda seen: progress.update(task, advance=seen))
 
         summary = run_with_pool(work)
     console.print(f"Billed {summary.billed} events for ${summary.amount}; {summary.waiting} still wait for a price.")

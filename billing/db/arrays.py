@@ -22,6 +22,10 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _TEXT, _BYTEA, _INT4, _INT8, _TIMESTAMPTZ = 25, 17, 23, 20, 1184
 
 
+Columns = dict[str, object]
+"""Parameters of a statement by their names, most of them columns of the same length."""
+
+
 class Packed(bytes):
     """One array parameter, already in binary form."""
 

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from billing.accounts import keys
 from billing.app import create_app
-from billing.cli.serve import keep_loaded
+from billing.cli.serve import answer_promptly
 from billing.db.migrate import migrate
 from billing.db.pool import open_pool
 from billing.embedded import SYSTEM_HOME, default_home, embedded
@@ -86,7 +86,7 @@ def _serve(settings: Settings, listener: socket.socket, log: Path) -> None:
     with log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 2)
     app = create_app(settings)
-    keep_loaded()
+    answer_promptly()
     config = uvicorn.Config(app, lifespan="on", ws="none", access_log=False, log_config=None)
     uvicorn.Server(config).run([listener])
 

@@ -178,7 +178,7 @@ async def rerate_events(
     pool: NamedDependency[Pool], intake: NamedDependency[Intake], account: FromQuery[str | None] = None
 ) -> Summary:
     """Bill the events that waited for a price and have one by now, of one account or of all. Safe to repeat."""
-    return await rerate(pool, intake, account)
+    return await rerate(pool, intake.large, account)
 
 
 GROUPED_BY: tuple[Grouping, ...] = ("day", "model")

@@ -1,56 +1,31 @@
-"""The way of a batch of usage events: whose it is → what it costs → one transaction → an answer for each.
+"""The door of usage events: their texts are counted, requests are gathered and booked, and each event gets an answer.
 
-read (events.py) → count texts (verifier.py) → gather with who comes meanwhile → resolve accounts → assess (assess.py)
-→ post_usage.sql → burn credits → results
+read (events.py) → count texts (verifier.py) → gather with who comes meanwhile → book (booking.py) → results
 
 Requests of few events are booked together, in one transaction, while the one before is under way; each is answered
-after its commit, as if it had come alone. Large ones, and those of all or nothing, are a transaction each.
+after its commit, as if it had come alone. Large ones, and those of all or nothing, are a transaction each. Neither kind
+waits for the other: each has connections, and a thread for long work, that the other leaves alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import ParamSpec, TypeVar
-
-import msgspec
-import psycopg
-
 from billing import observe
-from billing.accounts.keys import hash_of
 from billing.aside import Aside
-from billing.credits import store as credits
-from billing.db.pool import Connection, Pool, with_retries
-from billing.errors import Problem
+from billing.db.pool import Pool
 from billing.gather import Bounds, Gatherer
-from billing.metering import corrections, store, verdicts
-from billing.metering.answers import Result, by_index, faulty, held_back, refusal, result_of
-from billing.metering.assess import Assessed, assess
+from billing.metering.answers import Result
+from billing.metering.booking import Booking, Sent
 from billing.metering.content import Exchange, Verified
-from billing.metering.corrections import Charged
-from billing.metering.events import ID_CHARACTERS_MAX, RERATED, Batch, UsageEvent
+from billing.metering.events import Batch
 from billing.metering.judging import exchange_of
-from billing.metering.key_rules import KeyRules, Rule
-from billing.metering.refused import Refused
-from billing.metering.remembered import Numbers, Owner, Remembered
+from billing.metering.key_rules import KeyRules
+from billing.metering.remembered import Remembered
 from billing.metering.verifier import Verifier
 from billing.prices.keeper import TermsKeeper
-from billing.prices.terms import Terms
 from billing.settings import Settings
 
 GATHERED_EVENTS_MAX = 20
 """A request of more events is a transaction of its own."""
 BATCHES_WAITING_MAX = 32
 """Of such requests: one may take ten megabytes."""
-
-Asked = ParamSpec("Asked")
-Answer = TypeVar("Answer")
-
-
-class Sent(msgspec.Struct, frozen=True):
-    """What a request brought: its events, what was found of their texts by their place, and whether all or nothing."""
-
-    batch: Batch
-    verified: Mapping[int, Verified]
-    whole: bool
 
 
 class Intake:
@@ -61,16 +36,16 @@ class Intake:
         self.terms = terms
         self.settings = settings
         self.verifier = Verifier(settings)
-        self.remembered = Remembered()
-        self.key_rules = KeyRules()
-        self._aside = Aside()
+        remembered, rules = Remembered(), KeyRules()
+        self.large = Booking(pool, terms, settings, remembered, rules, Aside(GATHERED_EVENTS_MAX))
+        small = Booking(pool, terms, settings, remembered, rules, Aside(GATHERED_EVENTS_MAX))
         bounds = Bounds(settings.waiting_max, settings.pool_wait_seconds_max)
         self._gathered: Gatherer[Sent, list[Result]] = Gatherer(
-            self._post_gathered, lanes=1, items_max=settings.gathered_max, bounds=bounds
+            small.post, lanes=1, items_max=settings.gathered_max, bounds=bounds
         )
         # Half of the connections, so that whoever asks for little never waits for those who bring much.
         self._alone: Gatherer[Sent, list[Result]] = Gatherer(
-            self._post_gathered,
+            self.large.post,
             lanes=settings.pool_size_max // 2,
             items_max=1,
             bounds=bounds._replace(waiting_max=min(BATCHES_WAITING_MAX, settings.waiting_max)),
@@ -94,201 +69,15 @@ class Intake:
         observe.events_taken(results, oldest=min((event.time for _, event in batch.events), default=None))
         return results
 
-    async def _post_gathered(self, requests: list[Sent]) -> Sequence[list[Result] | Exception]:
-        """The results of requests that are booked together.
-
-        Where one makes the others fail, each is booked on its own; not while the database is away or too slow.
-        """
-        try:
-            async with self.pool.connection() as conn:
-                return await self._post(conn, requests)
-        except (psycopg.OperationalError, psycopg.InterfaceError, Problem):
-            raise
-        except Exception as fault:
-            return [fault] if len(requests) == 1 else await self._post_each(requests)
-
-    async def _post_each(self, requests: list[Sent]) -> list[list[Result] | Exception]:
-        """The same, each in a transaction of its own; once the database is away, the rest is not tried."""
-        found: list[list[Result] | Exception] = []
-        for request in requests:
-            try:
-                found += await self._post_gathered([request])
-            except (psycopg.OperationalError, psycopg.InterfaceError, Problem) as fault:
-                return found + [fault] * (len(requests) - len(found))
-        return found
-
-    async def _post(self, conn: Connection, requests: list[Sent]) -> list[list[Result]]:
-        found = await self._assess(conn, requests)
-        [whole, *others] = [request.whole for request in requests]
-        assert not (whole and others)
-        if whole and found[0].refused:
-            return [by_index(found[0].refused + [held_back(result_of(item)) for item in found[0].assessed])]
-        booked = iter(await self.book(conn, [item for one in found for item in one.assessed], all_or_nothing=whole))
-        return [by_index(one.refused + [next(booked) for _ in one.assessed]) for one in found]
-
-    async def book(self, conn: Connection, items: list[Assessed], *, all_or_nothing: bool = False) -> list[Result]:
-        """Book what was assessed; a result for each, in their order."""
-        if not items:
-            return []
-        numbers = await self.remembered.numbers_of(conn, {item.rate for item in items}, self.terms.current.version)
-        book = self._book_all if all_or_nothing else self._book
-        while True:
-            try:
-                results = await with_retries(lambda: book(conn, items, numbers))
-            except _CreditsDue as due:
-                async with conn.transaction():
-                    await credits.settle(conn, due.accounts)
-            else:
-                verdicts.count(item for item, result in zip(items, results, strict=True) if result.verification)
-                return results
-
     async def _verified(self, batch: Batch) -> dict[int, Verified]:
         """What was found of the texts that came with events, by their place."""
-        given = await self._worked(len(batch.events), _exchanges, batch)
+        given = await self.large.aside.do(len(batch.events), _exchanges, batch)
         if not given:
             return {}
         found = await self.verifier.verify([exchange for _, exchange in given])
         return {index: one for (index, _), one in zip(given, found, strict=True)}
 
-    async def _assess(self, conn: Connection, requests: list[Sent]) -> list["_Found"]:
-        """What becomes of the events of each request, with one look at the database for all of them."""
-        latest = datetime.now(UTC) + timedelta(seconds=self.settings.event_ahead_seconds_max)
-        terms = await self.terms.fresh(conn)
-        events = [event for request in requests for _, event in request.batch.events]
-        owners = await self.remembered.owners_of(conn, {_owner_named(event) for event in events})
-        rules = await self.key_rules.of(conn, {key for _, key in owners.values() if key is not None})
-        firsts = await store.charged(conn, _named(events, owners))
-        return await self._worked(
-            len(events),
-            lambda: [_assessed(request, owners, rules, firsts, terms, latest) for request in requests],
-        )
-
-    async def _book(self, conn: Connection, items: list[Assessed], numbers: Numbers) -> list[Result]:
-        firsts: dict[tuple[str, str, str], int] = {}
-        for place, item in enumerate(items):
-            firsts.setdefault(item.identity, place)
-        places = list(firsts.values())
-        first = [items[place] for place in places]
-        columns = await self._worked(len(first), store.columns, first, [numbers[item.rate] for item in first])
-        async with conn.transaction():
-            booked = await store.post_usage(conn, columns)
-            if booked.credits_due:
-                raise _CreditsDue(booked.credits_due)
-            await credits.burn(conn, booked.transaction, booked.with_credits)
-            await verdicts.keep(conn, [first[place] for place in sorted(booked.places)])
-        new = {places[place] for place in booked.places}
-        old = [place for place in range(len(items)) if place not in new]
-        known = dict(zip(old, await store.known(conn, [items[place] for place in old]), strict=True))
-        return [
-            result_of(item, known.get(place), is_new=place in new, overspent=item.key_id in booked.overspent)
-            for place, item in enumerate(items)
-        ]
-
-    async def _book_all(self, conn: Connection, items: list[Assessed], numbers: Numbers) -> list[Result]:
-        """Book all of them or, when one conflicts with what is booked, none."""
-        try:
-            async with conn.transaction():
-                results = await self._book(conn, items, numbers)
-                if any(result.status == "conflict" for result in results):
-                    raise _NotAll(results)
-        except _NotAll as fault:
-            return [result if result.status == "conflict" else held_back(result) for result in fault.results]
-        return results
-
-    async def _worked(
-        self, events: int, work: Callable[Asked, Answer], *args: Asked.args, **named: Asked.kwargs
-    ) -> Answer:
-        """What the work gives: at once when it is about a few events, else from the thread aside."""
-        if events <= GATHERED_EVENTS_MAX:
-            return work(*args, **named)
-        return await self._aside.do(work, *args, **named)
-
-
-class _Found(msgspec.Struct, frozen=True):
-    """A request's events that can be booked, and the results of the others."""
-
-    assessed: list[Assessed]
-    refused: list[Result]
-
 
 def _exchanges(batch: Batch) -> list[tuple[int, Exchange]]:
     """The texts of a batch, with the places of their events."""
     return [(index, exchange) for index, event in batch.events if (exchange := exchange_of(event)) is not None]
-
-
-def _assessed(
-    request: Sent,
-    owners: Mapping[str | bytes, Owner],
-    rules: Mapping[str, Rule],
-    firsts: Mapping[corrections.Identity, Charged],
-    terms: Terms,
-    latest: datetime,
-) -> _Found:
-    assessed: list[Assessed] = []
-    refused = faulty(request.batch)
-    for index, event in request.batch.events:
-        owner = owners.get(_owner_named(event))
-        try:
-            if owner is None:
-                raise _unknown_owner(event)
-            if len(event.id) > ID_CHARACTERS_MAX:
-                raise Refused("invalid_value", "$.id", f"An id has at most {ID_CHARACTERS_MAX} characters.")
-            if event.id.endswith(RERATED):
-                raise Refused("reserved_id", "$.id", f"Ids that end in {RERATED} are those of events billed late.")
-            first = _first(event, owner, firsts)
-            found = request.verified.get(index)
-            item = assess(index, event, *owner, terms=terms, latest=latest, verified=found, first=first)
-        except Refused as fault:
-            refused.append(refusal(index, event.id, [fault.fault(index)]))
-        else:
-            rule = rules.get(item.key_id) if item.key_id else None
-            assessed.append(item if rule is None else rule.noted(item, event))
-    return _Found(assessed, refused)
-
-
-class _CreditsDue(Exception):
-    """Takes back a batch until credits that have begun or expired are posted: each transaction burns what there is."""
-
-    def __init__(self, accounts: list[str]) -> None:
-        self.accounts = accounts
-
-
-class _NotAll(Exception):
-    """Takes back what a batch has booked that was to be booked whole."""
-
-    def __init__(self, results: list[Result]) -> None:
-        self.results = results
-
-
-def _owner_named(event: UsageEvent) -> str | bytes:
-    """The account's name, or the hash of the key, that an event says it belongs to (never both: see UsageEvent)."""
-    if event.account is not None:
-        return event.account
-    if event.api_key is not None:
-        return hash_of(event.api_key)
-    return bytes.fromhex(event.api_key_hash or "")
-
-
-def _named(events: list[UsageEvent], owners: Mapping[str | bytes, Owner]) -> list[corrections.Identity]:
-    """The events that these events stand for."""
-    return [
-        (owner[0], event.source, named)
-        for event in events
-        if (named := corrections.named_by(event)) is not None and (owner := owners.get(_owner_named(event)))
-    ]
-
-
-def _first(event: UsageEvent, owner: Owner, firsts: Mapping[corrections.Identity, Charged]) -> Charged | None:
-    """What was booked for the event that this one stands for, if it names one. Raises Refused when it may not."""
-    named = corrections.named_by(event)
-    if named is None:
-        return None
-    account_id, key_id = owner
-    return corrections.check(event, key_id, firsts.get((account_id, event.source, named)))
-
-
-def _unknown_owner(event: UsageEvent) -> Refused:
-    if event.account is not None:
-        return Refused("unknown_account", "$.account", f"There is no account {event.account}.")
-    field = "api_key" if event.api_key is not None else "api_key_hash"
-    return Refused("unknown_key", f"$.{field}", "No customer has this API key.")

@@ -1,20 +1,21 @@
--- The verdicts of events that were booked just now, in the same transaction: each by itself, and summed up.
+-- The verdicts of events of a batch that were booked just now, in the same transaction: each by itself, and summed up.
 -- The accounts are locked by then, so the sums of one account are never touched by two transactions at once.
 
 WITH given AS (
   SELECT *, excess_picos * 0.000000000001 AS excess_amount, shortfall_picos * 0.000000000001 AS shortfall_amount
   FROM unnest(
-    %(account_ids)s, %(sources)s, %(ids)s, %(times)s, %(models)s, %(upstreams)s, %(verdicts)s, %(reasons)s, %(units)s,
+    %(places)s, %(account_ids)s, %(sources)s, %(ids)s, %(times)s, %(models)s, %(upstreams)s, %(verdicts)s, %(reasons)s, %(units)s,
     %(policies)s, %(reported_inputs)s, %(reported_outputs)s,
     %(input_lows)s, %(input_likelies)s, %(input_highs)s,
     %(output_lows)s, %(output_likelies)s, %(output_highs)s,
     %(billed_inputs)s, %(billed_outputs)s, %(excesses)s, %(shortfalls)s,
     %(excess_amounts)s, %(shortfall_amounts)s
   ) AS t(
-    account_id, source, id, time, model, upstream, verdict, reason, unit, policy, reported_input, reported_output,
+    place, account_id, source, id, time, model, upstream, verdict, reason, unit, policy, reported_input, reported_output,
     input_low, input_likely, input_high, output_low, output_likely, output_high, billed_input, billed_output,
     excess, shortfall, excess_picos, shortfall_picos
   )
+  WHERE place = ANY(%(booked)s)
 ),
 kept AS (
   INSERT INTO verdicts (

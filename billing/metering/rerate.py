@@ -14,9 +14,9 @@ from billing.audit import log as audit
 from billing.db.pool import Connection, Pool
 from billing.metering import store
 from billing.metering.assess import UNPRICED_DIMENSION, UNPRICED_MODEL, Assessed, assess
+from billing.metering.booking import Booking
 from billing.metering.corrections import Charged, Identity
 from billing.metering.events import RERATED, UsageEvent, has_usage
-from billing.metering.intake import Intake
 from billing.metering.refused import Refused
 from billing.prices.terms import Terms
 from pricing import money
@@ -53,7 +53,7 @@ LIMIT %(page)s
 
 
 async def rerate(
-    pool: Pool, intake: Intake, account_id: str | None = None, progress: Callable[[int], None] = lambda _seen: None
+    pool: Pool, booking: Booking, account_id: str | None = None, progress: Callable[[int], None] = lambda _seen: None
 ) -> Summary:
     """Bill every waiting event that has a price by now, of one account or of all. Again, it bills nothing twice."""
     billed, amount, waiting = 0, 0, 0
@@ -61,12 +61,12 @@ async def rerate(
     async with pool.connection() as conn:
         await audit.record(conn, "events.rerate", account=account_id)
         while rows := await _waiting(conn, account_id, after):
-            terms = await intake.terms.fresh(conn)
+            terms = await booking.terms.fresh(conn)
             after = (rows[-1]["account_id"], rows[-1]["source"], rows[-1]["id"])
             firsts = await store.charged(conn, [_identity(row) for row in rows])
             tried = [_correction(terms, place, row, firsts[_identity(row)]) for place, row in enumerate(rows)]
             corrections = [item for item in tried if item is not None]
-            results = await intake.book(conn, corrections)
+            results = await booking.book(conn, corrections)
             new = [item for item, result in zip(corrections, results, strict=True) if result.status == "accepted"]
             billed += len(new)
             amount += sum(item.amount for item in new)

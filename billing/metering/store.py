@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import msgspec
 
-from billing.db.arrays import BytesArray, InstantArray, Int4Array, Int8Array, TextArray
+from billing.db.arrays import BytesArray, Columns, InstantArray, Int4Array, Int8Array, TextArray
 from billing.db.dollars import picos
 from billing.db.pool import Connection
 from billing.metering.assess import Assessed, StoredPrice
@@ -16,8 +16,6 @@ from pricing import money
 from pricing.charge import recompute
 
 POST_USAGE = (files("billing.metering") / "post_usage.sql").read_text()
-
-Columns = dict[str, object]
 
 
 class Booked(msgspec.Struct, frozen=True):

@@ -1,11 +1,11 @@
 """Verdicts in the database: kept with their events, and read back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from billing import outbox
-from billing.db.arrays import InstantArray, Int8Array, TextArray
+from billing.db.arrays import Columns, InstantArray, Int4Array, Int8Array, TextArray
 from billing.db.pool import Connection
 from billing.metering.assess import Assessed
 from billing.metering.judging import Judgement, Numbers, Span, Spans, VerdictView
@@ -16,13 +16,25 @@ from pricing.tokens import Side
 KEEP_VERDICTS = (files("billing.metering") / "keep_verdicts.sql").read_text()
 
 
-async def keep(conn: Connection, items: Sequence[Assessed]) -> None:
-    """Keep the verdicts of events that this transaction has booked."""
-    found = [(item, item.judgement) for item in items if item.judgement is not None]
-    if not found:
-        return
-    await conn.execute(KEEP_VERDICTS, _columns(found))
-    await _tell(conn, [(item, judgement) for item, judgement in found if judgement.is_mismatch])
+class Judged(NamedTuple):
+    """Events that have a verdict, by their place in a batch, and the verdicts as the statement takes them."""
+
+    found: dict[int, tuple[Assessed, Judgement]]
+    columns: Columns
+
+
+def judged(items: Sequence[Assessed]) -> Judged:
+    """Those of a batch that have a verdict."""
+    found = {place: (item, item.judgement) for place, item in enumerate(items) if item.judgement is not None}
+    return Judged(found, _columns(found) if found else {})
+
+
+async def keep(conn: Connection, judged: Judged, booked: Set[int]) -> None:
+    """Keep the verdicts of those events, by their place, that this transaction has booked."""
+    if kept := [found for place, found in judged.found.items() if place in booked]:
+        columns = {**judged.columns, "booked": Int4Array.of(sorted(booked))}
+        await conn.execute(KEEP_VERDICTS, columns)
+        await _tell(conn, [(item, judgement) for item, judgement in kept if judgement.is_mismatch])
 
 
 def count(items: Iterable[Assessed]) -> None:
@@ -47,11 +59,12 @@ async def _tell(conn: Connection, found: Sequence[tuple[Assessed, Judgement]]) -
         await outbox.add_mismatches(conn, sums)
 
 
-def _columns(found: Sequence[tuple[Assessed, Judgement]]) -> dict[str, object]:
-    items = [item for item, _ in found]
-    kept = [judgement for _, judgement in found]
+def _columns(found: Mapping[int, tuple[Assessed, Judgement]]) -> Columns:
+    items = [item for item, _ in found.values()]
+    kept = [judgement for _, judgement in found.values()]
     verified = [judgement.verification for judgement in kept]
     return {
+        "places": Int4Array.of(list(found)),
         "account_ids": TextArray.of(item.account_id for item in items),
         "sources": TextArray.of(item.source for item in items),
         "ids": TextArray.of(item.id for item in items),
@@ -73,7 +86,7 @@ def _columns(found: Sequence[tuple[Assessed, Judgement]]) -> dict[str, object]:
     }
 
 
-def _sides(name: str, sides: list[Side]) -> dict[str, object]:
+def _sides(name: str, sides: list[Side]) -> Columns:
     counts = [side.counted for side in sides]
     return {
         f"reported_{name}s": Int8Array.of([side.reported for side in sides]),

@@ -195,7 +195,7 @@ async def test_a_book_that_is_right_has_no_differences(relay_pool: Pool) -> None
     rows = [f"no-such-model,{name},,,1M_tokens,1,2020-01-01,,A,x,2026-01-01," for name in ("input", "output")]
     priced = book.load().overlaid("\n".join([text, *rows, ""]))
     intake = Intake(relay_pool, TermsKeeper(priced, "0.5"), Settings())
-    assert (await rerate(relay_pool, intake, account)).billed == 1
+    assert (await rerate(relay_pool, intake.large, account)).billed == 1
     claims = []
     async with relay_pool.connection() as conn:
         assert await proof.differences(conn, lambda claim, _found: claims.append(claim)) == []

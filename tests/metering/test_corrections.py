@@ -232,7 +232,7 @@ async def test_a_correction_that_waited_for_its_price_costs_once(own: Book) -> N
     rows = "".join(f"{new},{name},,,1M_tokens,30,2020-01-01,,A,x,2026-01-01,\n" for name in ("input", "output"))
     columns = "model,dimension,tier,context,unit,price,effective_from,effective_to,confidence,source,checked,note\n"
     priced = Intake(own.pool, TermsKeeper(book.load().overlaid(columns + rows), "0.5"), Settings())
-    assert (await rerate(own.pool, priced, own.account)).billed == 1
+    assert (await rerate(own.pool, priced.large, own.account)).billed == 1
     await priced.close()
     [sums] = await own.rows("SELECT sum(cost) AS cost, sum(costed) AS costed FROM usage_rollups")
     assert (picos(sums["cost"]), sums["costed"]) == (money.parse("0.0007"), 1)

@@ -1,6 +1,7 @@
 """Requests that come at the same time are booked together, and each is answered as if it had come alone."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -164,3 +165,16 @@ async def test_large_batches_wait_for_half_of_the_connections_and_not_for_ever(
         assert [one.exception().code for one in refused] == ["overloaded"] * 2  # type: ignore[union-attr]
     await asyncio.gather(*posted[:2])
     assert await transactions(conn, account) == [GATHERED_EVENTS_MAX + 1] * 2
+
+
+async def test_small_requests_do_not_wait_for_the_thread_of_large_ones(intake: Intake, account: str) -> None:
+    done = threading.Event()
+    busy = asyncio.create_task(intake.large.aside.do(1_000, done.wait))
+    try:
+        several = [intake.post(batch(event(account, f"e{number}"))) for number in range(3 * GATHERED_EVENTS_MAX)]
+        results = await asyncio.wait_for(asyncio.gather(*several), 20)
+        assert {one.status for [one] in results} == {"accepted"}
+        assert not busy.done()
+    finally:
+        done.set()
+        await busy

@@ -264,7 +264,7 @@ async def test_a_counted_event_that_waited_for_a_price_is_billed_by_its_count(
     )
     columns = "model,dimension,tier,context,unit,price,effective_from,effective_to,confidence,source,checked,note\n"
     priced = Intake(relay_pool, TermsKeeper(book.load().overlaid(columns + rows), "0.5"), settings)
-    done = await rerate(relay_pool, priced, account)
+    done = await rerate(relay_pool, priced.large, account)
     assert done.billed == 2
     async with relay_pool.connection() as conn:
         [counted] = await reads.find(conn, event_id="counted~rerated", source=None, account_id=account)
