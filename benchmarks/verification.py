@@ -37,7 +37,8 @@ BATCH = 100
 POSTERS = 3
 READERS, READS_A_SECOND = 8, 20
 READING_SECONDS = 10.0
-ROUNDS = 5
+READING_ROUNDS = 3
+ROUNDS = 7
 RUN = "run-00000000"  # begins the ids of a body; replaced for each post, so that every event is a new one
 
 
@@ -194,7 +195,11 @@ def percentile(sorted_values: list[float], part: float) -> float:
     return sorted_values[min(len(sorted_values) - 1, int(part * len(sorted_values)))]
 
 
-def read_beside_counting(ours: Service, given: list[bytes]) -> tuple[list[float], list[float]]:
+Latencies = list[float]
+
+
+def read_beside_counting(ours: Service, given: list[bytes]) -> tuple[Latencies, Latencies]:
+    """Reads when nothing else is done, then reads beside counting."""
     idle = asyncio.run(latencies(ours.url, ours.admin_key, READING_SECONDS))
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
@@ -205,6 +210,15 @@ def read_beside_counting(ours: Service, given: list[bytes]) -> tuple[list[float]
     stop.set()
     poster.join()
     return idle, loaded
+
+
+def print_reads(rounds: list[tuple[Latencies, Latencies]], part: float) -> None:
+    """The round of the median ratio, and the ratios of all."""
+    found = sorted(((percentile(a, part), percentile(b, part)) for a, b in rounds), key=lambda pair: pair[1] / pair[0])
+    idle, loaded = found[len(found) // 2]
+    every = ", ".join(f"{b / a:.1f}" for a, b in found)
+    told = f"{idle:7.1f} ms idle, {loaded:.1f} ms while counting: {loaded / idle:.1f} ×"
+    print(f"balance p{100 * part:<2.0f}               {told} (rounds: {every})")
 
 
 # ── all of it ──
@@ -242,10 +256,9 @@ def measure_service(
     rounds = [(raw_seconds(pool, parts), poster.post_all(given)) for _ in range(ROUNDS)]
     raw, posted = sorted(rounds, key=lambda pair: pair[0] / pair[1])[ROUNDS // 2]
     print(f"posted over HTTP          {size / posted:7.1f} MB/s   {raw / posted:.2f} of it   {poster.busy} busy")
-    idle, loaded = read_beside_counting(ours, given)
+    reads = [read_beside_counting(ours, given) for _ in range(READING_ROUNDS)]
     for part in (0.5, 0.99):
-        a, b = percentile(idle, part), percentile(loaded, part)
-        print(f"balance p{100 * part:<2.0f}               {a:7.1f} ms idle, {b:.1f} ms while counting: {b / a:.1f} ×")
+        print_reads(reads, part)
     plain = bodies([None] * 20_000)
     rates = [20_000 / poster.post_all(plain) for _ in range(ROUNDS)]
     print(f"events without text       {statistics.median(rates):7.0f} events/s")

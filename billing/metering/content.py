@@ -48,8 +48,8 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """The verdict on a report; `counted` is the likeliest count as the API would report it, None unless both sides were
-    counted. Holds no text.
+    """The verdict on a report. Where there was none, `counted` is the likeliest count as the API would report it, if
+    both sides were counted. Holds no text.
     """
 
     verification: Verification
@@ -81,7 +81,8 @@ def verified(exchange: Exchange, limits: Limits) -> Verified:
         found = msgspec.structs.replace(found, input=content.request)
     if isinstance(found.output, Uncounted):
         found = msgspec.structs.replace(found, output=_unanswered(exchange, content.response, found.output))
-    return Verified(verification=tokens.judge(reported, found), counted=_usage(found, request or {}))
+    counted = _usage(found, request or {}) if exchange.reported is None else None
+    return Verified(verification=tokens.judge(reported, found), counted=counted)
 
 
 def unverifiable(exchange: Exchange, reason: str) -> Verified:

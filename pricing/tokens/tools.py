@@ -19,6 +19,8 @@ _FORMAT_UNSEEN: Final = frozenset(
 
 def functions(request: Schema) -> list[Schema]:
     """The function definitions of a request: `functions`, `tools[].function`, or the flat `tools[]` of Responses."""
+    if not (request.get("functions") or request.get("tools")):
+        return []
     found = [f for f in _list(request.get("functions")) if isinstance(f, dict)]
     for tool in _list(request.get("tools")):
         if isinstance(tool, dict) and tool.get("type", "function") == "function":
