@@ -43,11 +43,14 @@ NOTHING = Part()
 
 
 class Credited(msgspec.Struct, frozen=True, kw_only=True):
-    """What earlier notes took of an invoice: by the position of a line, in all, and of each tax (taxable, amount)."""
+    """What earlier notes took of an invoice: by the position of a line, in all, of each tax (taxable, amount), and how
+    much of it was paid out.
+    """
 
     lines: Mapping[int, Part]
     subtotal: int
     taxes: Sequence[tuple[int, int]]
+    paid_out: int = 0
 
 
 class Taking(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,16 +32,32 @@ async def credit(conn: Connection, asked: Credit, prefix: str) -> CreditNote:
     """Issue a credit note in the caller's transaction, and move the money that it gives back.
 
     Raises NotFound, Conflict for an invoice that is void, Unprocessable for more than is left of it, or for paying out
-    what has not been paid.
+    what has not been paid, or not by money.
     """
     invoice, standing = await locked(conn, asked.invoice_id)
-    taking = take(invoice, await store.credited(conn, invoice), asked.lines)
+    before = await store.credited(conn, invoice)
+    taking = take(invoice, before, asked.lines)
     if taking.total < 0:
         raise Unprocessable("credit_too_large", "The invoice gives money back: there is nothing to credit.")
-    if asked.settle == "refund" and standing.open:
+    if asked.settle == "refund":
+        await _check_paid(conn, invoice, standing, before.paid_out + taking.total)
+    return await issue(conn, invoice, asked, taking, prefix)
+
+
+async def _check_paid(conn: Connection, invoice: Invoice, standing: Standing, out: int) -> None:
+    """Raises Unprocessable unless so much of the invoice, to be paid out in all, was paid with money: not with what was
+    given away.
+    """
+    if standing.open:
         detail = f"{money.format(standing.open)} of the invoice is not paid yet: let the note go to the wallet."
         raise Unprocessable("invoice_unpaid", detail)
-    return await issue(conn, invoice, asked, taking, prefix)
+    given = min(await store.promotional(conn, invoice), invoice.total)
+    if out > invoice.total - given:
+        detail = (
+            f"Promotional credit paid {money.format(given)} of the invoice, so at most "
+            f"{money.format(invoice.total - given)} of it can be paid out: let the note go to the wallet."
+        )
+        raise Unprocessable("refund_too_large", detail)
 
 
 async def locked(conn: Connection, invoice_id: str) -> tuple[Invoice, Standing]:

@@ -72,7 +72,28 @@ async def credited(conn: Connection, invoice: Invoice) -> Credited:
         (sum(note.taking.taxes[at].taxable for note in notes), sum(note.taking.taxes[at].amount for note in notes))
         for at in range(len(invoice.taxes))
     ]
-    return Credited(lines=lines, subtotal=sum(note.taking.subtotal for note in notes), taxes=taxes)
+    return Credited(
+        lines=lines,
+        subtotal=sum(note.taking.subtotal for note in notes),
+        taxes=taxes,
+        paid_out=sum(note.taking.total for note in notes if note.settle == "refund"),
+    )
+
+
+async def promotional(conn: Connection, invoice: Invoice) -> int:
+    """How much promotional credit paid for usage of the invoice's period."""
+    cursor = await conn.execute(
+        """
+        SELECT coalesce(sum(postings.amount), 0) AS amount
+        FROM postings JOIN grants ON grants.account_id = postings.account_id AND grants.id = postings.grant_id
+        WHERE postings.account_id = %s AND kind = 'burn' AND category = 'promotional'
+          AND postings.effective_at >= %s AND postings.effective_at < %s
+        """,
+        [invoice.account_id, invoice.period.start, invoice.period.end],
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return picos(row["amount"])
 
 
 class NewNote(msgspec.Struct, frozen=True, kw_only=True):

@@ -94,6 +94,32 @@ async def test_a_note_is_paid_out_when_the_invoice_is_paid(books: Bookkeeper, in
     assert (posting["transaction"], posting["reference"]) == (note["transaction"], note["id"])
 
 
+@pytest.mark.parametrize(("category", "most"), [("promotional", "32.97"), ("paid", "53.07")])
+async def test_only_what_was_paid_with_money_is_paid_out(
+    books: Bookkeeper, relay: Relay, category: str, most: str
+) -> None:
+    account = await relay.account()
+    await relay.move(account, "100", "2026-10-01T00:00Z")
+    given = {"amount": "20.1", "category": category, "effective_at": "2026-10-01T00:00:00Z"}
+    await books.done(f"accounts/{account}/grants", **given)
+    await relay.use(account, "2026-10-02T00:00Z", tokens=(2_198_000, 670_000))
+    invoice = await relay.invoiced("2026-10", account)
+    url = f"invoices/{invoice.id}/credit-notes"
+    asked = {"reason": "x", "refund": True}
+    if category == "promotional":
+        assert await books.refused(f"invoices/{invoice.id}/void", **asked) == (422, "refund_too_large")
+        await books.done(url, **asked, lines=[{"position": 1, "amount": "30"}])
+        more = {"lines": [{"position": 2, "amount": "2.98"}]}
+        assert await books.refused(url, **asked, **more) == (422, "refund_too_large")
+        more["lines"][0]["amount"] = "2.97"
+        await books.done(url, **asked, **more)
+        await books.done(f"invoices/{invoice.id}/void", reason="the rest was a gift")
+    else:
+        await books.done(f"invoices/{invoice.id}/void", **asked)
+    notes = (await books.client.get("/v1/credit-notes", params={"account": account})).json()["data"]
+    assert sum(Decimal(note["total"]) for note in notes if note["settle"] == "refund") == Decimal(most)
+
+
 @pytest.mark.parametrize(
     ("body", "refusal"),
     [
