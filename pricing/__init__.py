@@ -1,4 +1,5 @@
-"""What LLM requests cost: exact, dated, explained. Pure: standard library and msgspec, no I/O but its own tables.
+"""What LLM requests cost: exact, dated, explained. Pure: no I/O but its own tables; beside the standard
+library it needs msgspec, and what counts tokens needs tiktoken alone.
 
     from pricing import book, rating, usage
 

@@ -9,6 +9,7 @@ those; or a plain text (a transcript).
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -78,9 +79,9 @@ def verified(exchange: Exchange, limits: Limits) -> Verified:
         path, exchange.model, request, response, reasoning=reported.reasoning, limits=limits, checked=checked
     )
     if isinstance(content.request, Uncounted) and isinstance(found.input, Uncounted):
-        found = msgspec.structs.replace(found, input=content.request)
+        found = replace(found, input=content.request)
     if isinstance(found.output, Uncounted):
-        found = msgspec.structs.replace(found, output=_unanswered(exchange, content.response, found.output))
+        found = replace(found, output=_unanswered(exchange, content.response, found.output))
     counted = _usage(found, request or {}) if exchange.reported is None else None
     return Verified(verification=tokens.judge(reported, found), counted=counted)
 
@@ -90,7 +91,7 @@ def unverifiable(exchange: Exchange, reason: str) -> Verified:
     unknown = Uncounted(reason)
     found = tokens.judge(exchange.reported or Reported(), Counted("tokens", unknown, unknown))
     if found.verdict == "unverifiable":
-        found = msgspec.structs.replace(found, reason=reason)
+        found = replace(found, reason=reason)
     return Verified(verification=found, counted=None)
 
 

@@ -17,6 +17,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Final
@@ -48,7 +49,7 @@ class Verifier:
         self._processes = settings.verification_processes or max(1, _cores() // settings.workers)
         self._bytes_max = settings.verification_waiting_bytes_max
         self._seconds_max = settings.verification_seconds_max
-        self._limits = msgspec.structs.replace(DEFAULT_LIMITS, text_bytes=settings.verification_text_bytes_max)
+        self._limits = replace(DEFAULT_LIMITS, text_bytes=settings.verification_text_bytes_max)
         self._late = f"{BUSY}it was not counted within {self._seconds_max:g} s"
         self._turn = asyncio.Semaphore(self._processes)
         self._places = CapacityLimiter(self._processes)

@@ -7,6 +7,7 @@ lets go of the GIL).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -59,7 +60,7 @@ class Calculator:
     def __init__(self, threads: int, waiting_max: int, text_bytes_max: int, multiplier: str) -> None:
         self.text_bytes_max = text_bytes_max
         self._threads = CapacityLimiter(threads)
-        self._limits = msgspec.structs.replace(DEFAULT_LIMITS, text_bytes=text_bytes_max)
+        self._limits = replace(DEFAULT_LIMITS, text_bytes=text_bytes_max)
         self._multiplier = multiplier
         self._waiting_max = waiting_max
 

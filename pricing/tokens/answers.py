@@ -6,9 +6,8 @@ Reasoning is hidden: the reported number of reasoning tokens is taken as it is; 
 """
 
 import re
+from dataclasses import dataclass
 from typing import Any, Final
-
-import msgspec
 
 from pricing.tokens import history, tools
 from pricing.tokens.bounds import Count, Tally, UnverifiableError
@@ -37,14 +36,14 @@ _LONG_BLANKS: Final = re.compile(r"\s{16,}")
 _JSON: Final = "the blanks of a structured answer may be billed one by one"
 
 
-class Choice(msgspec.Struct):
+@dataclass(slots=True, repr=False)  # holds text
+class Choice:
     """One answer: its texts (content, refusal) and the calls it makes, as (name, arguments)."""
 
-    texts: list[str] = []
-    calls: list[tuple[str, str]] = []
+    texts: list[str]
+    calls: list[tuple[str, str]]
     finished: bool = True
     hidden: str = ""  # why something is billed that cannot be seen, if so
-    __repr__ = object.__repr__  # holds text
 
 
 def count_answer(model: Model, request: Schema, response: Schema, reasoning: int | None = None) -> Count:

@@ -1,9 +1,8 @@
 """A count of tokens that says how sure it is: an interval, the likeliest value in it, and the reason for its width."""
 
 import re
+from dataclasses import dataclass
 from typing import Final
-
-import msgspec
 
 from pricing.tokens.text import tokens
 
@@ -15,7 +14,8 @@ class UnverifiableError(Exception):
     """Nothing can be said about this count. The message is the reason; it never contains text of the exchange."""
 
 
-class Count(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Count:
     """`low` ≤ true count ≤ `high`, in tokens (or characters, seconds, images: whatever the endpoint bills).
 
     `high` is None when no upper bound is known. `likely` is our single best number; it is what `counted` bills.

@@ -5,11 +5,10 @@ Nothing here raises for what a customer or an upstream may have sent; what canno
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
 from typing import Any, Final, Literal
-
-import msgspec
 
 from pricing.tokens.answers import count_answer
 from pricing.tokens.bounds import Count, Tally, UnverifiableError
@@ -48,13 +47,15 @@ _PARTIAL_PICTURE: Final = 100  # documented for each unfinished picture of a str
 _PARTIAL_MAX: Final = 3  # … of which there are at most so many
 
 
-class Uncounted(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Uncounted:
     """Nothing can be said about this side, and why."""
 
     reason: str
 
 
-class Counted(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Counted:
     """Both sides of one exchange, in `unit`. `encoding` is None when the model is unknown or no text was tokenised."""
 
     unit: Unit
@@ -122,7 +123,8 @@ def _guarded(side: Callable[[], Count], body: Any, limits: Limits | None) -> Cou
         return Uncounted(str(why))
 
 
-class _Exchange(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True, repr=False)  # holds text
+class _Exchange:
     """One exchange; `input` and `output` raise `UnverifiableError` with the reason."""
 
     endpoint: Endpoint
@@ -131,7 +133,6 @@ class _Exchange(msgspec.Struct, frozen=True):
     response: Schema
     reasoning: int | None
     limits: Limits
-    __repr__ = object.__repr__  # holds text
 
     @property
     def unit(self) -> Unit:

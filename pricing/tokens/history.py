@@ -7,9 +7,8 @@ arguments list them, and their results are one message that lists the outputs. O
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
-
-import msgspec
 
 from pricing.tokens.bounds import Tally
 from pricing.tokens.typescript import Schema, compact
@@ -25,14 +24,14 @@ _RESPONSES_PARALLEL: Final = -10  # -10 or -11 in 17 of 17, all one schema
 _HARMONY: Final = 6  # channel and content type of a turn that calls; gpt-5, 57 of 57
 
 
-class Calls(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True, repr=False)  # holds text
+class Calls:
     """One assistant turn that calls tools, with the messages that answer it (possibly fewer than the calls)."""
 
     content: Any
     calls: list[tuple[str, str]]  # name, arguments
     results: list[Schema]
     kept: bool = False  # the Responses API has the call itself, as it was written: the item names its id
-    __repr__ = object.__repr__  # holds text
 
 
 Turn = Calls | Schema
@@ -60,8 +59,9 @@ def calls_of(message: Schema) -> list[tuple[str, str]]:
     if isinstance(message.get("function_call"), dict):
         return [name_and_arguments(message["function_call"])]
     found = message.get("tool_calls")
-    calls = [call for call in found if isinstance(call, dict)] if isinstance(found, list) else []
-    inner = [call.get("function", call.get("custom", call)) for call in calls]
+    if not isinstance(found, list):
+        return []
+    inner = [call.get("function", call.get("custom", call)) for call in found if isinstance(call, dict)]
     return [name_and_arguments(call) for call in inner if isinstance(call, dict)]
 
 

@@ -7,10 +7,9 @@ import base64
 import binascii
 import re
 import struct
+from dataclasses import dataclass
 from math import ceil, floor, sqrt
 from typing import Any, Final
-
-import msgspec
 
 from pricing.tokens.bounds import Count
 
@@ -29,7 +28,8 @@ _SIDE_MAX: Final = 1_000_000
 Size = tuple[int, int]  # width, height in pixels
 
 
-class Tiles(msgspec.Struct, frozen=True, tag=True):
+@dataclass(frozen=True, slots=True)
+class Tiles:
     """`base` + `tile` for each 512-pixel square: 12 recordings of 85/170, 12 of 2833/5667, 1 of 70/140, 0 of 75/150."""
 
     base: int
@@ -37,7 +37,8 @@ class Tiles(msgspec.Struct, frozen=True, tag=True):
     recorded: bool = True
 
 
-class Patches(msgspec.Struct, frozen=True, tag=True):
+@dataclass(frozen=True, slots=True)
+class Patches:
     """1 + `factor` for each 32-pixel square, rounded up: 11 of 12 recordings (gpt-4.1-mini, o4-mini, gpt-5-mini).
 
     One of gpt-5-mini (2025-11) was billed with factor 1. No recording reaches the documented cap of 1,536 squares.
@@ -46,11 +47,13 @@ class Patches(msgspec.Struct, frozen=True, tag=True):
     factor: float
 
 
-class Unknown(msgspec.Struct, frozen=True, tag=True):
+@dataclass(frozen=True, slots=True)
+class Unknown:
     """No recording and no agreed documentation: only wide bounds."""
 
 
 ImageRule = Tiles | Patches | Unknown
+UNKNOWN: Final = Unknown()
 GPT4O_TILES: Final = Tiles(85, 170)
 
 

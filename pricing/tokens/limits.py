@@ -5,14 +5,14 @@ size a third of a second. A caller that cannot afford that lowers `text_bytes`. 
 never an error.
 """
 
+from dataclasses import dataclass
 from typing import Any
-
-import msgspec
 
 from pricing.tokens.bounds import UnverifiableError
 
 
-class Limits(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Limits:
     """Every limit is inclusive."""
 
     text_bytes: int = 4_000_000  # UTF-8 bytes of all strings, data URLs not counted

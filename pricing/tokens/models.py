@@ -6,12 +6,11 @@ family gives None: unverifiable, never a guess.
 """
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-import msgspec
-
-from pricing.tokens.images import GPT4O_TILES, ImageRule, Patches, Tiles, Unknown
+from pricing.tokens.images import GPT4O_TILES, UNKNOWN, ImageRule, Patches, Tiles
 
 Kind = Literal["chat", "completion", "embedding", "speech", "transcription", "image", "moderation"]
 # How a conversation and its tools are laid out for the model:
@@ -23,7 +22,8 @@ Kind = Literal["chat", "completion", "embedding", "speech", "transcription", "im
 Layout = Literal["launch", "snapshot", "namespace", "reasoning", "harmony"]
 
 
-class Model(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Model:
     """The counting rules of one family."""
 
     family: str
@@ -31,7 +31,7 @@ class Model(msgspec.Struct, frozen=True):
     kind: Kind = "chat"
     layout: Layout = "namespace"
     reasons: bool = False  # bills hidden reasoning tokens as output
-    images: ImageRule = Unknown()
+    images: ImageRule = UNKNOWN
     hidden: bool = False  # adds tokens to prompts that cannot be known (o1-preview: 24 to 51 in 30 of 30; o1-mini: 7)
     preamble: int = 0  # tokens that the Responses API may put in front of the input, at most
     by_token: bool = True  # False where the endpoint bills characters, seconds or images instead
@@ -43,12 +43,12 @@ _O200K: Final = "o200k_base"
 _CL100K: Final = "cl100k_base"
 
 
-def _chat(family: str, encoding: str = _O200K, layout: Layout = "namespace", **rules: object) -> Model:
-    return msgspec.structs.replace(Model(family, encoding, "chat", layout), **rules)
+def _chat(family: str, encoding: str = _O200K, layout: Layout = "namespace", **rules: Any) -> Model:
+    return Model(family, encoding, "chat", layout, **rules)
 
 
-def _reasoning(family: str, layout: Layout, images: ImageRule | None = None, **rules: object) -> Model:
-    return _chat(family, _O200K, layout, reasons=True, images=images or Unknown(), **rules)
+def _reasoning(family: str, layout: Layout, images: ImageRule | None = None, **rules: Any) -> Model:
+    return _chat(family, _O200K, layout, reasons=True, images=images or UNKNOWN, **rules)
 
 
 # The first pattern that matches the start of the reduced name wins, so the special comes before the general.

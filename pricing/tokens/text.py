@@ -9,9 +9,8 @@ the cut is made anyway and `CUT_DOUBT` is declared.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, cast
-
-import msgspec
 
 from pricing.tokens.encodings import EncodingName, get, length
 
@@ -21,7 +20,8 @@ CUT_DOUBT: Final = 4  # tokens; cutting inside a word or a run of blanks moves t
 _HARMLESS_CUT: Final = re.compile(r"(?<=[A-Za-z])(?= [A-Za-z])|(?<=\S\n)(?=[A-Za-z])")
 
 
-class Piece(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Piece:
     """A run of whole characters and the token ids that make it: one id, or several where a character spans tokens."""
 
     text: str

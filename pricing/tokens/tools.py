@@ -44,9 +44,8 @@ def unreadable(request: Schema) -> bool:
         for tool in _list(request.get("tools"))
         if not isinstance(tool, dict) or tool.get("type", "function") == "function"
     ]
-    if len(functions(request)) < len(given):
-        return True
-    if not all(isinstance(one.get("parameters") or {}, dict) for one in functions(request)):
+    found = functions(request)
+    if len(found) < len(given) or not all(isinstance(one.get("parameters") or {}, dict) for one in found):
         return True
     wanted = _wanted_format(request)
     if not isinstance(wanted, dict):

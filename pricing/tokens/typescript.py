@@ -6,9 +6,8 @@ recorded sets of tools are reproduced to the token; what few or no recordings sh
 """
 
 import json
+from dataclasses import dataclass
 from typing import Any, Final
-
-import msgspec
 
 from pricing.tokens.bounds import UnverifiableError
 
@@ -56,7 +55,8 @@ _SILENT_DOUBT: Final = (4, 8)
 _VARIANT_DOUBT: Final = 2  # tokens a variant of a union that is not of plain scalars
 
 
-class Shown(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Shown:
     """One schema as text: comment lines above it, the type, and what trails on the type's line."""
 
     notes: list[str]

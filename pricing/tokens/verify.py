@@ -14,9 +14,8 @@ the report if it lies inside, else the nearer end. `lower` bills the lower of th
 the report where nobody can bound the count.
 """
 
+from dataclasses import dataclass
 from typing import Any, Final, Literal
-
-import msgspec
 
 from pricing.policies import Policy
 from pricing.tokens.bounds import Count
@@ -35,7 +34,8 @@ _GRAVITY: Final[tuple[Verdict, ...]] = (
 )
 
 
-class Reported(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Reported:
     """Usage as the upstream reports it. None: not reported. Units are the endpoint's."""
 
     input: int | None = None
@@ -79,7 +79,8 @@ class Reported(msgspec.Struct, frozen=True):
         return ""
 
 
-class Side(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Side:
     """One side of the exchange: what was reported, what we count, and the verdict on it."""
 
     verdict: Verdict
@@ -88,7 +89,8 @@ class Side(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class Verification(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Verification:
     """The verdict on an exchange, with both numbers of both sides. Holds no text of the exchange."""
 
     verdict: Verdict
@@ -98,7 +100,8 @@ class Verification(msgspec.Struct, frozen=True):
     unit: str = "tokens"
 
 
-class Billable(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Billable:
     """What to bill, in the exchange's unit. None: neither reported nor countable."""
 
     input: int | None

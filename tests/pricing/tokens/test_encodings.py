@@ -49,6 +49,6 @@ def test_a_damaged_rank_file_is_named_and_refused(tmp_path: Path, damage: str) -
 
 
 def test_the_package_needs_no_server_and_brings_no_network_along() -> None:
-    heavy = "requests httpx urllib3 litestar psycopg sqlalchemy billing tiktoken_ext.openai_public socket ssl"
+    heavy = "msgspec requests httpx urllib3 litestar psycopg sqlalchemy billing tiktoken_ext.openai_public socket ssl"
     code = f"import sys, pricing.tokens as t; t.preload(); sys.exit(len(set({heavy.split()}) & sys.modules.keys()))"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
