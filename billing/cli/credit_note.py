@@ -1,4 +1,6 @@
-"""`billing credit-note inv_…`: an invoice credited in part or whole, or replaced by another one."""
+"""`billing credit-note INV-2026-000001`: an invoice credited in part or whole, or replaced by another one."""
+
+import hashlib
 
 import click
 import msgspec
@@ -15,6 +17,7 @@ from billing.invoices.settlement.notes import Credit, credit
 from billing.invoices.settlement.reading import current, note_views
 from billing.invoices.settlement.replacing import Replacement, replace
 from billing.invoices.settlement.views import CreditNoteView, CurrentInvoiceView
+from billing.invoices.store import id_named
 from billing.settings import Settings
 from pricing import money
 
@@ -36,16 +39,15 @@ def command(
     idempotency_key: str | None,
     as_json: bool,
 ) -> None:
-    """Credit some lines of an invoice, or all that is left of it, which voids it.
+    """Credit some lines of an INVOICE, called by its id or its number, or all that is left of it, which voids it.
 
     With --replace nothing is paid back: another invoice with the same lines takes its place.
     """
     if replacing and (lines or refund):
         raise click.UsageError("--replace is for the whole invoice, and moves no money.")
-    key = idempotency_key or f"credit-note {invoice} {replacing} {refund} {' '.join(lines)} {reason}"[:255]
     if replacing:
         asked = Replacement(invoice_id=invoice, reason=checked(NewCreditNote, reason=reason).reason, actor=ACTOR)
-        new = run_with_pool(lambda pool, settings: _replace_once(pool, settings, asked, key))
+        new = run_with_pool(lambda pool, settings: _replace_once(pool, settings, asked, idempotency_key))
         _say(new, as_json, f"Invoice [bold]{new.number}[/] stands for it: {new.id}, {exact(money.parse(new.total))}.")
         return
     named = checked(NewCreditNote, reason=reason, lines=[_line(text) for text in lines] or None, refund=refund)
@@ -56,7 +58,7 @@ def command(
         reason=named.reason,
         actor=ACTOR,
     )
-    note = run_with_pool(lambda pool, settings: _credit_once(pool, settings, credited, key))
+    note = run_with_pool(lambda pool, settings: _credit_once(pool, settings, credited, idempotency_key))
     where = "paid out" if refund else "to the wallet"
     total = exact(money.parse(note.total))
     _say(note, as_json, f"Credit note [bold]{note.number}[/]: {total} of invoice {note.invoice.number}, {where}.")
@@ -71,21 +73,36 @@ def _line(text: str) -> dict[str, object]:
     return msgspec.to_builtins(checked(LineToCredit, position=int(position), amount=amount or None))  # type: ignore[no-any-return]
 
 
-async def _credit_once(pool: Pool, settings: Settings, asked: Credit, key: str) -> CreditNoteView:
+async def _credit_once(pool: Pool, settings: Settings, asked: Credit, key: str | None) -> CreditNoteView:
+    async with pool.connection() as conn:
+        asked = msgspec.structs.replace(asked, invoice_id=await id_named(conn, asked.invoice_id))
+
     async def work(conn: Connection) -> CreditNoteView:
         return (await note_views(conn, [await credit(conn, asked, settings.credit_note_prefix)]))[0]
 
     request = msgspec.json.encode(asked)
-    return await idempotency.once(pool, actor=ACTOR, key=key, request=request, kind=CreditNoteView, work=work)
+    return await idempotency.once(
+        pool, actor=ACTOR, key=key or _key(request), request=request, kind=CreditNoteView, work=work
+    )
 
 
-async def _replace_once(pool: Pool, settings: Settings, asked: Replacement, key: str) -> CurrentInvoiceView:
+async def _replace_once(pool: Pool, settings: Settings, asked: Replacement, key: str | None) -> CurrentInvoiceView:
+    async with pool.connection() as conn:
+        asked = msgspec.structs.replace(asked, invoice_id=await id_named(conn, asked.invoice_id))
+
     async def work(conn: Connection) -> CurrentInvoiceView:
         prefixes = {"invoice_prefix": settings.invoice_prefix, "note_prefix": settings.credit_note_prefix}
         return (await current(conn, [await replace(conn, asked, issuer_of(settings), **prefixes)]))[0]
 
     request = msgspec.json.encode(asked)
-    return await idempotency.once(pool, actor=ACTOR, key=key, request=request, kind=CurrentInvoiceView, work=work)
+    return await idempotency.once(
+        pool, actor=ACTOR, key=key or _key(request), request=request, kind=CurrentInvoiceView, work=work
+    )
+
+
+def _key(request: bytes) -> str:
+    """By what a command that is run again with the same arguments is known."""
+    return f"credit-note {hashlib.sha256(request).hexdigest()}"
 
 
 def _say(made: object, as_json: bool, sentence: str) -> None:

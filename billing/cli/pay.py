@@ -1,4 +1,4 @@
-"""`billing pay inv_…`: money counted towards an invoice."""
+"""`billing pay INV-2026-000001`: money counted towards an invoice."""
 
 from datetime import datetime
 
@@ -15,6 +15,7 @@ from billing.db.pool import Connection, Pool
 from billing.invoices.settlement.api import NewPayment, payment_asked
 from billing.invoices.settlement.payments import found, pay
 from billing.invoices.settlement.views import PaymentView, payment_view
+from billing.invoices.store import id_named
 from billing.settings import Settings
 from pricing import money
 
@@ -36,20 +37,22 @@ def command(
     paid_at: datetime | None,
     as_json: bool,
 ) -> None:
-    """Count dollars towards an invoice: all that is open of it, if no AMOUNT is given.
+    """Count dollars towards an INVOICE, called by its id or its number: all that is open of it, without an AMOUNT.
 
     The same reference for the same invoice is the same payment: it is booked once, however often the command is run.
     """
     data = checked(
         NewPayment, reference=reference, amount=amount, from_top_up=from_top_up, method=method, paid_at=paid_at
     )
-    asked = payment_asked(invoice, data, ACTOR)
 
     async def once(pool: Pool, _settings: Settings) -> PaymentView:
+        async with pool.connection() as conn:
+            asked = payment_asked(await id_named(conn, invoice), data, ACTOR)
+
         async def work(conn: Connection) -> PaymentView:
             return payment_view(await pay(conn, asked))
 
-        key = f"pay {invoice} {amount or ''} {reference}"[:255]
+        key = f"pay {asked.invoice_id} {amount or ''} {reference}"[:255]
         request = msgspec.json.encode(asked)
         made = await idempotency.once(pool, actor=ACTOR, key=key, request=request, kind=PaymentView, work=work)
         async with pool.connection() as conn:

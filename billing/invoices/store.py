@@ -192,6 +192,13 @@ async def find_named(conn: Connection, name: str) -> Invoice | None:
     return found[0] if found else None
 
 
+async def id_named(conn: Connection, name: str) -> str:
+    """The id of the invoice of this id or number; the name itself, if there is none."""
+    cursor = await conn.execute("SELECT id FROM invoices WHERE id = %(name)s OR number = %(name)s", {"name": name})
+    row = await cursor.fetchone()
+    return row["id"] if row else name
+
+
 async def find_all(conn: Connection, ids: list[str]) -> list[Invoice]:
     """These invoices, as far as they exist."""
     cursor = await conn.execute("SELECT * FROM invoices WHERE id = ANY(%s) ORDER BY id", [ids])
