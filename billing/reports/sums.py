@@ -24,7 +24,7 @@ class Sums(msgspec.Struct, kw_only=True):
     """What was asked for, what it was charged, and in the reports that say so what it cost us: dollars.
 
     `margin` is `amount` − `cost`, `margin_percent` its part of `amount`; `without_cost` are the requests whose cost
-    nobody knows: it is as if they had cost nothing.
+    nobody knows: it is as if they had cost nothing. Where no cost is known at all, neither is the percentage.
     """
 
     requests: int
@@ -176,6 +176,6 @@ def _told(row: Mapping[str, Any]) -> dict[str, Any]:
         "amount": money.format(amount),
         "cost": money.format(cost),
         "margin": money.format(amount - cost),
-        "margin_percent": percent(amount - cost, amount),
+        "margin_percent": percent(amount - cost, amount) if cost or row["costed"] else None,
         "without_cost": row["requests"] - row["costed"],
     }

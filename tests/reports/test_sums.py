@@ -181,6 +181,14 @@ async def test_models_come_in_order_of_their_revenue(relay: Relay) -> None:
     assert abs(float(rows[0]["margin_percent"]) - part) <= 0.005
 
 
+async def test_a_margin_is_no_part_of_anything_where_no_cost_is_known(relay: Relay) -> None:
+    await posted(relay, 12)
+    rows = (await relay.report("margin", **WHOLE, group_by="upstream"))["data"]
+    parts = {row["upstream"]: row["margin_percent"] for row in rows}
+    assert parts.pop("") is None
+    assert None not in parts.values()
+
+
 async def test_status_says_how_requests_went(relay: Relay) -> None:
     items = await posted(relay, 11)
     report = await relay.report("status", **WHOLE, group_by=["model", "upstream"], interval="day")
